@@ -1,0 +1,487 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Decoder turns the Table service's JSON into rows: pages of a query response
+// and the lines of a capture, which have the same form. Decoding is where
+// listing a hub spends its time, so it is done in place: the rows alias the
+// text, and a page costs a constant number of allocations.
+//
+// A Decoder learns the shape of the rows as it goes and is then several times
+// as fast as encoding/json; see the comment of [shape]. The zero Decoder is
+// ready. It is not safe for concurrent use.
+type Decoder struct {
+	shapes  map[string]*shape
+	start   shape // stands before the first property of a row
+	props   []Property
+	perPage int // properties of the last page, to size the next one's slab
+}
+
+// A shape is one way that a property has been seen to follow another: the exact
+// bytes between the end of one value and the first byte of the next, for
+// example
+//
+//	,"FireAt@odata.type":"Edm.DateTime","FireAt":"
+//
+// The writers (the service, the emulator, our captures) put the properties of
+// rows of one kind in one order, so remembering for each shape what came after
+// it turns the reading of comma, annotation, key and colon into one comparison
+// of bytes. A miss costs time, never correctness: the general path reads what
+// is there and remembers it.
+type shape struct {
+	lit    string
+	name   string
+	typ    Type // from the annotation; Absent if there was none
+	edm    string
+	quoted bool // the value is a string; lit includes its opening quote
+	system uint8
+	// next holds what has followed, the latest hit first.
+	next []*shape
+}
+
+const (
+	maxShapes    = 4096 // per Decoder; more are read but not remembered
+	maxShapeLit  = 512
+	maxFollowers = 24
+)
+
+const (
+	sysNone = iota
+	sysPartitionKey
+	sysRowKey
+	sysTimestamp
+	sysETag
+	sysIgnored // odata.type, odata.id, odata.editLink
+)
+
+var errEnd = errors.New("text ends inside a row")
+
+// Page decodes a response body {"odata.metadata":…,"value":[…]} and appends its
+// rows to dst. Further members of the body are skipped.
+//
+// The rows alias page, which is modified and must not be used afterwards. A
+// *[SyntaxError] tells where reading stopped; the rows before it are returned.
+func (d *Decoder) Page(page []byte, dst []Row) ([]Row, error) {
+	i := skipSpace(page, 0)
+	if i >= len(page) || page[i] != '{' {
+		return dst, &SyntaxError{i, "a page is not a JSON object"}
+	}
+	found := false
+	for i = skipSpace(page, i+1); ; i = skipSpace(page, i) {
+		if i < len(page) && page[i] == '}' {
+			if i = skipSpace(page, i+1); i != len(page) {
+				return dst, &SyntaxError{i, "text after the page"}
+			}
+			if !found {
+				return dst, &SyntaxError{i, "the page has no member value"}
+			}
+			return dst, nil
+		}
+		if i < len(page) && page[i] == ',' {
+			i = skipSpace(page, i+1)
+		}
+		key, j, err := memberName(page, i)
+		if err != nil {
+			return dst, err
+		}
+		if key != "value" {
+			if i, err = skipValue(page, j); err != nil {
+				return dst, err
+			}
+			continue
+		}
+		if j >= len(page) || page[j] != '[' {
+			return dst, &SyntaxError{j, "value is not an array"}
+		}
+		found = true
+		if dst, i, err = d.rows(page, j+1, dst, ']'); err != nil {
+			return dst, err
+		}
+	}
+}
+
+// Lines decodes JSON Lines, one row a line, and appends the rows to dst. What
+// [Decoder.Page] says of aliasing and errors holds here too.
+func (d *Decoder) Lines(text []byte, dst []Row) ([]Row, error) {
+	dst, _, err := d.rows(text, 0, dst, 0)
+	return dst, err
+}
+
+// rows decodes objects up to the byte end (the end of text if zero).
+func (d *Decoder) rows(b []byte, i int, dst []Row, end byte) ([]Row, int, error) {
+	d.props = make([]Property, 0, max(64, d.perPage+d.perPage/8))
+	d.perPage = 0
+	for {
+		i = skipSpace(b, i)
+		if i >= len(b) {
+			if end == 0 {
+				break
+			}
+			return dst, i, &SyntaxError{i, errEnd.Error()}
+		}
+		if end != 0 && b[i] == end {
+			i++
+			break
+		}
+		if end != 0 && b[i] == ',' {
+			i = skipSpace(b, i+1)
+		}
+		dst = append(dst, Row{})
+		j, err := d.row(b, i, &dst[len(dst)-1])
+		if err != nil {
+			d.props = nil
+			return dst[:len(dst)-1], j, err
+		}
+		i = j
+	}
+	d.props = nil // the rows own it now
+	return dst, i, nil
+}
+
+// row decodes the object at b[i] and returns the index after it.
+func (d *Decoder) row(b []byte, i int, r *Row) (int, error) {
+	if i >= len(b) || b[i] != '{' {
+		return i, &SyntaxError{i, "a row is not a JSON object"}
+	}
+	i++
+	first := len(d.props)
+	at := &d.start
+	for {
+		// The fast path: is what follows one of the shapes seen here before?
+		s := at.follow(b, i)
+		if s != nil {
+			i += len(s.lit)
+		} else {
+			i = skipSpace(b, i)
+			if i < len(b) && b[i] == '}' {
+				i++
+				break
+			}
+			var err error
+			if s, i, err = d.learn(b, i, at); err != nil {
+				return i, err
+			}
+		}
+		var v Value
+		var err error
+		if s.quoted {
+			v, i, err = d.quoted(b, i, s)
+		} else {
+			v, i, err = d.bare(b, i, s)
+		}
+		if err != nil {
+			return i, err
+		}
+		switch s.system {
+		case sysNone:
+			d.props = append(d.props, Property{s.name, v})
+		case sysPartitionKey:
+			r.PartitionKey = v.text
+		case sysRowKey:
+			r.RowKey = v.text
+		case sysTimestamp:
+			if r.Timestamp, err = ParseTicks(v.text); err != nil && v.text != "" {
+				return i, &SyntaxError{i, "Timestamp is not a date and time"}
+			}
+		case sysETag:
+			r.ETag = v.text
+		}
+		at = s
+	}
+	n := len(d.props)
+	d.perPage += n - first
+	r.Properties = d.props[first:n:n]
+	return i, nil
+}
+
+// follow returns the shape after s whose bytes stand at b[i], or nil.
+func (s *shape) follow(b []byte, i int) *shape {
+	for k, n := range s.next {
+		if end := i + len(n.lit); end <= len(b) && string(b[i:end]) == n.lit {
+			if k > 0 {
+				s.next[k], s.next[0] = s.next[0], n
+			}
+			return n
+		}
+	}
+	return nil
+}
+
+// learn reads comma, annotation, key and colon at b[i] the general way, and
+// remembers them as following at.
+func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
+	from := i
+	if at != &d.start {
+		if i >= len(b) || b[i] != ',' {
+			return nil, i, &SyntaxError{i, "want a comma or the end of the row"}
+		}
+		i = skipSpace(b, i+1)
+	}
+	s := &shape{}
+	name, j, err := memberName(b, i)
+	if err != nil {
+		return nil, j, err
+	}
+	i = j
+	if base, ok := strings.CutSuffix(name, typeAnnotation); ok && base != "" {
+		if i >= len(b) || b[i] != '"' {
+			return nil, i, &SyntaxError{i, "a type annotation is not a string"}
+		}
+		end, escaped, err := scanString(b, i+1)
+		if err != nil || escaped {
+			return nil, i, &SyntaxError{i, "a type annotation is not plain text"}
+		}
+		s.edm = string(b[i+1 : end])
+		s.typ = typeNamed(s.edm)
+		i = skipSpace(b, end+1)
+		if i >= len(b) || b[i] != ',' {
+			return nil, i, &SyntaxError{i, "a type annotation without its property"}
+		}
+		i = skipSpace(b, i+1)
+		if name, j, err = memberName(b, i); err != nil {
+			return nil, j, err
+		}
+		if name != base {
+			return nil, i, &SyntaxError{i, "a type annotation without its property"}
+		}
+		i = j
+	}
+	s.name = name
+	switch name {
+	case "PartitionKey":
+		s.system = sysPartitionKey
+	case "RowKey":
+		s.system = sysRowKey
+	case "Timestamp":
+		s.system, s.typ = sysTimestamp, Absent
+	case nameETag:
+		s.system = sysETag
+	default:
+		if strings.HasPrefix(name, "odata.") {
+			s.system = sysIgnored
+		}
+	}
+	if i < len(b) && b[i] == '"' {
+		s.quoted = true
+		i++
+	} else if s.system == sysPartitionKey || s.system == sysRowKey || s.system == sysETag || s.system == sysTimestamp {
+		return nil, i, &SyntaxError{i, name + " is not a string"}
+	}
+	if i-from <= maxShapeLit && len(at.next) < maxFollowers {
+		lit := string(b[from:i])
+		if known := d.shapes[lit]; known != nil {
+			at.next = append(at.next, known)
+			return known, i, nil
+		}
+		if len(d.shapes) < maxShapes {
+			if d.shapes == nil {
+				d.shapes = make(map[string]*shape)
+			}
+			s.lit = lit
+			d.shapes[lit] = s
+			at.next = append(at.next, s)
+		}
+	}
+	return s, i, nil
+}
+
+// memberName reads a member name, its colon and the space around it; next is the index
+// of the value.
+func memberName(b []byte, i int) (name string, next int, err error) {
+	if i >= len(b) || b[i] != '"' {
+		return "", i, &SyntaxError{i, "want a member name"}
+	}
+	end, escaped, err := scanString(b, i+1)
+	if err != nil {
+		return "", end, &SyntaxError{end, err.Error()}
+	}
+	raw := b[i+1 : end]
+	if escaped {
+		if raw, err = unescape(bytes.Clone(raw)); err != nil {
+			return "", i, &SyntaxError{i, err.Error()}
+		}
+	}
+	next = skipSpace(b, end+1)
+	if next >= len(b) || b[next] != ':' {
+		return "", next, &SyntaxError{next, "want a colon"}
+	}
+	return string(raw), skipSpace(b, next+1), nil
+}
+
+// quoted reads the string value whose first byte is b[i].
+func (d *Decoder) quoted(b []byte, i int, s *shape) (Value, int, error) {
+	end, escaped, err := scanString(b, i)
+	if err != nil {
+		return Value{}, end, &SyntaxError{end, err.Error()}
+	}
+	raw := b[i:end]
+	next := end + 1
+	if s.system == sysNone && s.typ != Absent && s.typ != TypeString {
+		return annotated(s, raw, escaped), next, nil
+	}
+	if escaped {
+		if raw, err = unescape(raw); err != nil {
+			return Value{}, next, &SyntaxError{i, err.Error()}
+		}
+	}
+	return Value{typ: TypeString, text: view(raw)}, next, nil
+}
+
+// annotated converts a string value with a type other than Edm.String. What
+// does not fit its type becomes Unknown, with every byte kept.
+func annotated(s *shape, raw []byte, escaped bool) Value {
+	text := view(raw)
+	if escaped {
+		plain, err := unescape(bytes.Clone(raw))
+		if err != nil {
+			return unknownValue(s.edm, `"`+text+`"`)
+		}
+		text = view(plain)
+	}
+	switch s.typ {
+	case TypeDateTime:
+		if t, ok := parseCanonical(text); ok {
+			return Value{typ: TypeDateTime, num: int64(t)}
+		}
+		if t, ok := parseLenient(text); ok {
+			return Value{typ: TypeDateTime, num: int64(t), text: text}
+		}
+	case TypeInt64:
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
+			return Int64(n)
+		}
+	case TypeGuid, TypeBinary:
+		return Value{typ: s.typ, text: text}
+	case TypeDouble:
+		switch text {
+		case "NaN", "Infinity", "-Infinity":
+			f, _ := strconv.ParseFloat(text, 64) // cannot fail: one of the three names
+			return Double(f)
+		}
+	}
+	return unknownValue(s.edm, `"`+string(raw)+`"`)
+}
+
+// bare reads the value at b[i], which does not start with a quote.
+func (d *Decoder) bare(b []byte, i int, s *shape) (Value, int, error) {
+	start := i
+	// Small integers and booleans are nearly all there is.
+	if i < len(b) && (b[i] == '-' || b[i] >= '0' && b[i] <= '9') && (s.typ == Absent || s.typ == TypeInt32) {
+		neg := b[i] == '-'
+		if neg {
+			i++
+		}
+		var n int64
+		digits := i
+		for i < len(b) && b[i] >= '0' && b[i] <= '9' && i-digits < 11 {
+			n = n*10 + int64(b[i]-'0')
+			i++
+		}
+		canonical := i > digits && (b[digits] != '0' || i == digits+1 && !neg)
+		if canonical && i < len(b) && (b[i] == ',' || b[i] == '}') {
+			if neg {
+				n = -n
+			}
+			if int64(int32(n)) == n {
+				return Value{typ: TypeInt32, num: n}, i, nil
+			}
+		}
+		i = start
+	}
+	end, err := skipValue(b, i)
+	if err != nil {
+		return Value{}, end, err
+	}
+	raw := string(b[i:end])
+	switch {
+	case raw == "null":
+		return Value{typ: Null}, end, nil
+	case (raw == "true" || raw == "false") && (s.typ == Absent || s.typ == TypeBoolean):
+		return Boolean(raw == "true"), end, nil
+	case s.typ == TypeDouble || s.typ == Absent && strings.ContainsAny(raw, ".eE"):
+		if f, err := strconv.ParseFloat(raw, 64); err == nil {
+			v := Double(f)
+			if string(appendDouble(nil, f)) != raw {
+				v.text = raw
+			}
+			return v, end, nil
+		}
+	}
+	return unknownValue(s.edm, raw), end, nil
+}
+
+// skipSpace returns the index of the first byte at or after i that is no white space.
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+const maxDepth = 64
+
+// skipValue returns the index after the JSON value at b[i]. Nesting is limited:
+// an entity has none.
+func skipValue(b []byte, i int) (int, error) {
+	start := i
+	depth := 0
+	for i < len(b) {
+		switch c := b[i]; {
+		case c == '"':
+			end, _, err := scanString(b, i+1)
+			if err != nil {
+				return end, &SyntaxError{end, err.Error()}
+			}
+			i = end + 1
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return i, &SyntaxError{i, "nested too deeply"}
+			}
+			i++
+			continue
+		case (c == '}' || c == ']') && depth > 0:
+			depth--
+			i++
+		case depth > 0 && (c == ',' || c == ':' || c == ' ' || c == '\n' || c == '\r' || c == '\t'):
+			i++
+			continue
+		default:
+			n := i
+			for n < len(b) && (b[n] == '-' || b[n] == '+' || b[n] == '.' || b[n] >= '0' && b[n] <= '9' || b[n]|0x20 >= 'a' && b[n]|0x20 <= 'z') {
+				n++
+			}
+			if n == i {
+				return i, &SyntaxError{i, "want a value"}
+			}
+			i = n
+		}
+		if depth == 0 {
+			if !json.Valid(b[start:i]) {
+				return start, &SyntaxError{start, "invalid value"}
+			}
+			return i, nil
+		}
+	}
+	return i, &SyntaxError{i, errEnd.Error()}
+}
+
+// DecodeRow decodes one entity from a copy of text, which may have any member
+// order and white space.
+func DecodeRow(text []byte) (Row, error) {
+	var d Decoder
+	rows, err := d.Lines(bytes.Clone(text), nil)
+	switch {
+	case err != nil:
+		return Row{}, err
+	case len(rows) != 1:
+		return Row{}, fmt.Errorf("%d rows, want one", len(rows))
+	}
+	return rows[0], nil
+}
