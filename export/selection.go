@@ -1,0 +1,156 @@
+package export
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/taskhub-tools/taskhub/hub"
+	"github.com/taskhub-tools/taskhub/schema"
+)
+
+// ranges returns the key ranges that the filter leaves, in key order and without
+// overlap.
+func (f *Filter) ranges() []hub.Keys {
+	var base []hub.Keys
+	switch {
+	case len(f.IDs) > 0:
+		keys := make([]string, len(f.IDs))
+		for i, id := range f.IDs {
+			keys[i] = schema.EscapeKey(id)
+		}
+		slices.SortFunc(keys, schema.CompareKeys)
+		for _, k := range slices.Compact(keys) {
+			base = append(base, hub.Partition(k))
+		}
+	default:
+		base = []hub.Keys{{}}
+	}
+	if f.IDPrefix != "" {
+		p := schema.EscapeKey(f.IDPrefix)
+		base = intersect(base, []hub.Keys{{From: p, To: schema.PrefixEnd(p)}})
+	}
+	// Entity IDs are those that begin with @, the character before A.
+	switch f.Entities {
+	case OnlyEntities:
+		base = intersect(base, []hub.Keys{{From: "@", To: "A"}})
+	case NoEntities:
+		base = intersect(base, []hub.Keys{{To: "@"}, {From: "A"}})
+	}
+	return base
+}
+
+// selects reports whether the ranges contain an instance.
+func selects(ranges []hub.Keys, instanceID string) bool {
+	key := schema.EscapeKey(instanceID)
+	return slices.ContainsFunc(ranges, func(k hub.Keys) bool { return k.Contains(key, "") })
+}
+
+// intersect returns the ranges common to a and b, both in key order.
+func intersect(a, b []hub.Keys) []hub.Keys {
+	var out []hub.Keys
+	for len(a) > 0 && len(b) > 0 {
+		from, to := laterStart(a[0].From, b[0].From), earlierEnd(a[0].To, b[0].To)
+		if to == "" || schema.CompareKeys(from, to) < 0 {
+			out = append(out, hub.Keys{From: from, To: to})
+		}
+		// The range that ends first can meet nothing more.
+		if to != "" && a[0].To == to {
+			a = a[1:]
+		} else if to != "" {
+			b = b[1:]
+		} else {
+			break
+		}
+	}
+	return out
+}
+
+func laterStart(a, b string) string {
+	if schema.CompareKeys(a, b) < 0 {
+		return b
+	}
+	return a
+}
+
+func earlierEnd(a, b string) string {
+	if a == "" || b != "" && schema.CompareKeys(b, a) < 0 {
+		return b
+	}
+	return a
+}
+
+// matches reports whether an Instances row passes the conditions on its columns.
+func (f *Filter) matches(i *schema.Instance) bool {
+	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, i.RuntimeStatus.Value) {
+		return false
+	}
+	if len(f.Names) > 0 && !slices.Contains(f.Names, i.Name.Value) {
+		return false
+	}
+	return within(i.CreatedTime, f.CreatedFrom, f.CreatedTo) && within(i.LastUpdatedTime, f.UpdatedFrom, f.UpdatedTo)
+}
+
+func within(t schema.Optional[schema.Ticks], from, to schema.Ticks) bool {
+	if from == 0 && to == 0 {
+		return true
+	}
+	return t.Set && t.Value >= from && (to == 0 || t.Value <= to)
+}
+
+// joiner finds the Instances rows of partitions that are asked for in key order,
+// by walking the table beside them.
+type joiner struct {
+	next func() (schema.Row, error, bool)
+	stop func()
+	row  schema.Row
+	have bool
+	end  bool
+}
+
+func newJoiner(ctx context.Context, r hub.Reader, keys hub.Keys) *joiner {
+	next, stop := iter.Pull2(r.Rows(ctx, hub.Instances, keys))
+	return &joiner{next: next, stop: stop}
+}
+
+// find returns the row of a partition, or nil if there is none. Partitions must
+// be asked for in ascending order.
+func (j *joiner) find(partitionKey string) (*schema.Row, error) {
+	for !j.end && (!j.have || schema.CompareKeys(j.row.PartitionKey, partitionKey) < 0) {
+		row, err, ok := j.next()
+		if err != nil {
+			return nil, err
+		}
+		j.row, j.have, j.end = row, ok, !ok
+	}
+	if j.have && !j.end && j.row.PartitionKey == partitionKey {
+		return &j.row, nil
+	}
+	return nil, nil
+}
+
+// finder looks up single Instances rows, remembering the last.
+type finder struct {
+	r    hub.Reader
+	id   string
+	inst *schema.Instance
+	have bool
+}
+
+// find returns the instance with an ID, or nil if it has no row.
+func (f *finder) find(ctx context.Context, id string) (*schema.Instance, error) {
+	if f.have && f.id == id {
+		return f.inst, nil
+	}
+	f.id, f.inst, f.have = id, nil, true
+	for row, err := range f.r.Rows(ctx, hub.Instances, hub.Partition(schema.EscapeKey(id))) {
+		if err != nil {
+			f.have = false
+			return nil, err
+		}
+		inst, _ := schema.DecodeInstance(&row) // what is damaged is absent
+		f.inst = &inst
+		break
+	}
+	return f.inst, nil
+}
