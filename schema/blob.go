@@ -153,10 +153,10 @@ func ParseBlobURL(value, container string) (name string, ok bool) {
 		}
 		if segment == container {
 			name, err := url.PathUnescape(after)
-			if err != nil || name == "" {
-				return "", false
+			if err != nil {
+				name = after // versions 2.0.0 to 2.1.0 did not encode
 			}
-			return StoredBlobName(name), true
+			return StoredBlobName(name), name != ""
 		}
 		path = after
 	}

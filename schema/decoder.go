@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +20,20 @@ import (
 // ready. It is not safe for concurrent use.
 type Decoder struct {
 	shapes  map[string]*shape
-	start   shape // stands before the first property of a row
+	columns map[string]*column
+	odd     map[string]*column // of the current row, those not in columns
+	start   shape              // stands before the first property of a row
 	props   []Property
-	perPage int // properties of the last page, to size the next one's slab
+	perPage int   // properties of the last page, to size the next one's slab
+	rowNo   int64 // of the current row, from 1
+}
+
+// A column is one property name, with the number of the row that had it last. A
+// row that gives a name twice is refused: readers would disagree on which of
+// the two values counts.
+type column struct {
+	name string
+	row  int64
 }
 
 // A shape is one way that a property has been seen to follow another: the exact
@@ -37,19 +49,24 @@ type Decoder struct {
 // is there and remembers it.
 type shape struct {
 	lit    string
-	name   string
+	column *column
 	typ    Type // from the annotation; Absent if there was none
 	edm    string
 	quoted bool // the value is a string; lit includes its opening quote
 	system uint8
+	// latest is the text that the property had last on this page, if it may be
+	// compared with the bytes of the next one: repeats says so.
+	latest  string
+	repeats bool
 	// next holds what has followed, the latest hit first.
 	next []*shape
 }
 
 const (
-	maxShapes    = 4096 // per Decoder; more are read but not remembered
+	maxShapes    = 4096 // per Decoder, and as many columns; more are read but not remembered
 	maxShapeLit  = 512
 	maxFollowers = 24
+	maxRepeat    = 256 // longer texts are seldom those of the row before
 )
 
 const (
@@ -74,7 +91,8 @@ func (d *Decoder) Page(page []byte, dst []Row) ([]Row, error) {
 		return dst, &SyntaxError{i, "a page is not a JSON object"}
 	}
 	found := false
-	for i = skipSpace(page, i+1); ; i = skipSpace(page, i) {
+	i = skipSpace(page, i+1)
+	for first := true; ; first = false {
 		if i < len(page) && page[i] == '}' {
 			if i = skipSpace(page, i+1); i != len(page) {
 				return dst, &SyntaxError{i, "text after the page"}
@@ -84,26 +102,30 @@ func (d *Decoder) Page(page []byte, dst []Row) ([]Row, error) {
 			}
 			return dst, nil
 		}
-		if i < len(page) && page[i] == ',' {
-			i = skipSpace(page, i+1)
+		var err error
+		if !first {
+			if i, err = comma(page, i); err != nil {
+				return dst, err
+			}
 		}
 		key, j, err := memberName(page, i)
+		switch {
+		case err != nil:
+			return dst, err
+		case key != "value":
+			i, err = skipValue(page, j)
+		case found:
+			return dst, &SyntaxError{i, "the page has two members value"}
+		case j >= len(page) || page[j] != '[':
+			return dst, &SyntaxError{j, "value is not an array"}
+		default:
+			found = true
+			dst, i, err = d.rows(page, j+1, dst, ']')
+		}
 		if err != nil {
 			return dst, err
 		}
-		if key != "value" {
-			if i, err = skipValue(page, j); err != nil {
-				return dst, err
-			}
-			continue
-		}
-		if j >= len(page) || page[j] != '[' {
-			return dst, &SyntaxError{j, "value is not an array"}
-		}
-		found = true
-		if dst, i, err = d.rows(page, j+1, dst, ']'); err != nil {
-			return dst, err
-		}
+		i = skipSpace(page, i)
 	}
 }
 
@@ -118,7 +140,10 @@ func (d *Decoder) Lines(text []byte, dst []Row) ([]Row, error) {
 func (d *Decoder) rows(b []byte, i int, dst []Row, end byte) ([]Row, int, error) {
 	d.props = make([]Property, 0, max(64, d.perPage+d.perPage/8))
 	d.perPage = 0
-	for {
+	for _, s := range d.shapes {
+		s.latest, s.repeats = "", false // rows must not keep another page's memory
+	}
+	for first := true; ; first = false {
 		i = skipSpace(b, i)
 		if i >= len(b) {
 			if end == 0 {
@@ -130,8 +155,11 @@ func (d *Decoder) rows(b []byte, i int, dst []Row, end byte) ([]Row, int, error)
 			i++
 			break
 		}
-		if end != 0 && b[i] == ',' {
-			i = skipSpace(b, i+1)
+		if end != 0 && !first {
+			var err error
+			if i, err = comma(b, i); err != nil {
+				return dst, i, err
+			}
 		}
 		dst = append(dst, Row{})
 		j, err := d.row(b, i, &dst[len(dst)-1])
@@ -151,9 +179,15 @@ func (d *Decoder) row(b []byte, i int, r *Row) (int, error) {
 		return i, &SyntaxError{i, "a row is not a JSON object"}
 	}
 	i++
+	d.rowNo++
+	d.odd = nil
 	first := len(d.props)
 	at := &d.start
 	for {
+		if i < len(b) && b[i] == '}' {
+			i++
+			break
+		}
 		// The fast path: is what follows one of the shapes seen here before?
 		s := at.follow(b, i)
 		if s != nil {
@@ -169,25 +203,35 @@ func (d *Decoder) row(b []byte, i int, r *Row) (int, error) {
 				return i, err
 			}
 		}
-		var v Value
+		if s.column.row == d.rowNo {
+			return i, &SyntaxError{i, "a property is given twice"}
+		}
+		s.column.row = d.rowNo
+		var system Value
+		v := &system
+		if s.system == sysNone {
+			d.props = append(d.props, Property{Name: s.column.name})
+			v = &d.props[len(d.props)-1].Value
+		}
 		var err error
 		if s.quoted {
-			v, i, err = d.quoted(b, i, s)
+			i, err = d.quoted(b, i, s, v)
 		} else {
-			v, i, err = d.bare(b, i, s)
+			i, err = d.bare(b, i, s, v)
 		}
 		if err != nil {
 			return i, err
 		}
 		switch s.system {
 		case sysNone:
-			d.props = append(d.props, Property{s.name, v})
 		case sysPartitionKey:
 			r.PartitionKey = v.text
 		case sysRowKey:
 			r.RowKey = v.text
 		case sysTimestamp:
-			if r.Timestamp, err = ParseTicks(v.text); err != nil && v.text != "" {
+			if v.typ == TypeDateTime {
+				r.Timestamp = Ticks(v.num)
+			} else if r.Timestamp, err = ParseTicks(v.text); err != nil && v.text != "" {
 				return i, &SyntaxError{i, "Timestamp is not a date and time"}
 			}
 		case sysETag:
@@ -201,10 +245,12 @@ func (d *Decoder) row(b []byte, i int, r *Row) (int, error) {
 	return i, nil
 }
 
-// follow returns the shape after s whose bytes stand at b[i], or nil.
+// follow returns the shape after s whose bytes stand at b[i], or nil. A shape
+// whose value is no string does not have the quote in its bytes, so what comes
+// after them decides too: a quote or white space is for the general path.
 func (s *shape) follow(b []byte, i int) *shape {
 	for k, n := range s.next {
-		if end := i + len(n.lit); end <= len(b) && string(b[i:end]) == n.lit {
+		if end := i + len(n.lit); end < len(b) && string(b[i:end]) == n.lit && (n.quoted || b[end] > '"') {
 			if k > 0 {
 				s.next[k], s.next[0] = s.next[0], n
 			}
@@ -219,10 +265,10 @@ func (s *shape) follow(b []byte, i int) *shape {
 func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
 	from := i
 	if at != &d.start {
-		if i >= len(b) || b[i] != ',' {
-			return nil, i, &SyntaxError{i, "want a comma or the end of the row"}
+		var err error
+		if i, err = comma(b, i); err != nil {
+			return nil, i, err
 		}
-		i = skipSpace(b, i+1)
 	}
 	s := &shape{}
 	name, j, err := memberName(b, i)
@@ -237,6 +283,9 @@ func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
 		end, escaped, err := scanString(b, i+1)
 		if err != nil || escaped {
 			return nil, i, &SyntaxError{i, "a type annotation is not plain text"}
+		}
+		if end == i+1 {
+			return nil, i, &SyntaxError{i, "a type annotation is empty"}
 		}
 		s.edm = string(b[i+1 : end])
 		s.typ = typeNamed(s.edm)
@@ -253,7 +302,7 @@ func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
 		}
 		i = j
 	}
-	s.name = name
+	s.column = d.column(name)
 	switch name {
 	case "PartitionKey":
 		s.system = sysPartitionKey
@@ -280,7 +329,7 @@ func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
 			at.next = append(at.next, known)
 			return known, i, nil
 		}
-		if len(d.shapes) < maxShapes {
+		if len(d.shapes) < maxShapes && d.odd[name] == nil {
 			if d.shapes == nil {
 				d.shapes = make(map[string]*shape)
 			}
@@ -290,6 +339,40 @@ func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
 		}
 	}
 	return s, i, nil
+}
+
+// column returns the column called name.
+func (d *Decoder) column(name string) *column {
+	for _, known := range [...]map[string]*column{d.columns, d.odd} {
+		if c := known[name]; c != nil {
+			return c
+		}
+	}
+	c := &column{name: name}
+	switch {
+	case len(d.columns) < maxShapes && len(name) < maxShapeLit:
+		if d.columns == nil {
+			d.columns = make(map[string]*column)
+		}
+		d.columns[name] = c
+	default:
+		if d.odd == nil {
+			d.odd = make(map[string]*column)
+		}
+		d.odd[name] = c
+	}
+	return c
+}
+
+// comma reads a comma between two members or elements and the space after it.
+func comma(b []byte, i int) (int, error) {
+	if i >= len(b) {
+		return i, &SyntaxError{i, errEnd.Error()}
+	}
+	if b[i] != ',' {
+		return i, &SyntaxError{i, "want a comma or the end of the object or array"}
+	}
+	return skipSpace(b, i+1), nil
 }
 
 // memberName reads a member name, its colon and the space around it; next is the index
@@ -316,61 +399,119 @@ func memberName(b []byte, i int) (name string, next int, err error) {
 }
 
 // quoted reads the string value whose first byte is b[i].
-func (d *Decoder) quoted(b []byte, i int, s *shape) (Value, int, error) {
+//
+// Three kinds of value need no look at every byte for their end: a time in the
+// usual form has a fixed length, as has the service's ETag, and keys, execution
+// IDs and names are often those of the row before. Each of these is confirmed
+// by comparing bytes; anything else is scanned.
+func (d *Decoder) quoted(b []byte, i int, s *shape, v *Value) (int, error) {
+	switch {
+	case s.typ == TypeDateTime || s.system == sysTimestamp:
+		if end := i + canonicalTime; end < len(b) && b[end] == '"' {
+			if t, ok := parseCanonical(view(b[i:end])); ok {
+				v.typ, v.num = TypeDateTime, int64(t)
+				return end + 1, nil
+			}
+		}
+	case s.system == sysETag:
+		if tag, ok := usualETag(b, i); ok {
+			v.typ, v.text = TypeString, tag
+			return i + len(etagHead) + etagTime + len(etagTail), nil
+		}
+	case s.repeats:
+		if end := i + len(s.latest); end < len(b) && b[end] == '"' && string(b[i:end]) == s.latest {
+			v.typ, v.text = TypeString, s.latest
+			return end + 1, nil
+		}
+	}
 	end, escaped, err := scanString(b, i)
 	if err != nil {
-		return Value{}, end, &SyntaxError{end, err.Error()}
+		return end, &SyntaxError{end, err.Error()}
 	}
 	raw := b[i:end]
 	next := end + 1
 	if s.system == sysNone && s.typ != Absent && s.typ != TypeString {
-		return annotated(s, raw, escaped), next, nil
+		if *v, err = annotated(s, raw, escaped); err != nil {
+			return next, &SyntaxError{i, err.Error()}
+		}
+		return next, nil
 	}
 	if escaped {
 		if raw, err = unescape(raw); err != nil {
-			return Value{}, next, &SyntaxError{i, err.Error()}
+			return next, &SyntaxError{i, err.Error()}
 		}
 	}
-	return Value{typ: TypeString, text: view(raw)}, next, nil
+	text := view(raw)
+	s.latest, s.repeats = text, !escaped && len(text) <= maxRepeat
+	v.typ, v.text = TypeString, text
+	return next, nil
+}
+
+// The service's ETag as it stands in JSON, with the time of the last write:
+//
+//	W/\"datetime'2026-11-22T04%3A07%3A21.9306893Z'\""
+const (
+	etagHead = `W/\"datetime'`
+	etagTail = `'\""`
+	etagTime = len("2026-11-22T04%3A07%3A21.9306893Z")
+)
+
+// usualETag reads an ETag of that form, and removes its two escapes in place.
+func usualETag(b []byte, i int) (string, bool) {
+	at := i + len(etagHead)
+	end := at + etagTime
+	if end+len(etagTail) > len(b) || string(b[i:at]) != etagHead || string(b[end:end+len(etagTail)]) != etagTail {
+		return "", false
+	}
+	for k := at; k < end; k += 8 {
+		x := binary.LittleEndian.Uint64(b[k:])
+		if x&highs != 0 || special(x) != 0 {
+			return "", false
+		}
+	}
+	copy(b[i+1:], `W/"`)
+	b[end+1] = '"'
+	return view(b[i+1 : end+2]), true
 }
 
 // annotated converts a string value with a type other than Edm.String. What
-// does not fit its type becomes Unknown, with every byte kept.
-func annotated(s *shape, raw []byte, escaped bool) Value {
+// does not fit its type becomes Unknown, with every byte kept. The error is
+// that of a bad escape.
+func annotated(s *shape, raw []byte, escaped bool) (Value, error) {
 	text := view(raw)
 	if escaped {
 		plain, err := unescape(bytes.Clone(raw))
 		if err != nil {
-			return unknownValue(s.edm, `"`+text+`"`)
+			return Value{}, err
 		}
 		text = view(plain)
 	}
 	switch s.typ {
 	case TypeDateTime:
 		if t, ok := parseCanonical(text); ok {
-			return Value{typ: TypeDateTime, num: int64(t)}
+			return Value{typ: TypeDateTime, num: int64(t)}, nil
 		}
 		if t, ok := parseLenient(text); ok {
-			return Value{typ: TypeDateTime, num: int64(t), text: text}
+			return Value{typ: TypeDateTime, num: int64(t), text: text}, nil
 		}
 	case TypeInt64:
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
-			return Int64(n)
+			return Int64(n), nil
 		}
 	case TypeGuid, TypeBinary:
-		return Value{typ: s.typ, text: text}
+		return Value{typ: s.typ, text: text}, nil
 	case TypeDouble:
 		switch text {
 		case "NaN", "Infinity", "-Infinity":
 			f, _ := strconv.ParseFloat(text, 64) // cannot fail: one of the three names
-			return Double(f)
+			return Double(f), nil
 		}
 	}
-	return unknownValue(s.edm, `"`+string(raw)+`"`)
+	return unknownValue(s.edm, `"`+string(raw)+`"`), nil
 }
 
 // bare reads the value at b[i], which does not start with a quote.
-func (d *Decoder) bare(b []byte, i int, s *shape) (Value, int, error) {
+func (d *Decoder) bare(b []byte, i int, s *shape, v *Value) (int, error) {
 	start := i
 	// Small integers and booleans are nearly all there is.
 	if i < len(b) && (b[i] == '-' || b[i] >= '0' && b[i] <= '9') && (s.typ == Absent || s.typ == TypeInt32) {
@@ -390,31 +531,49 @@ func (d *Decoder) bare(b []byte, i int, s *shape) (Value, int, error) {
 				n = -n
 			}
 			if int64(int32(n)) == n {
-				return Value{typ: TypeInt32, num: n}, i, nil
+				v.typ, v.num = TypeInt32, n
+				return i, nil
 			}
 		}
 		i = start
 	}
+	if s.typ == Absent || s.typ == TypeBoolean {
+		for _, word := range [...]string{"true", "false"} {
+			if end := i + len(word); end < len(b) && string(b[i:end]) == word && (b[end] == ',' || b[end] == '}') {
+				*v = Boolean(word == "true")
+				return end, nil
+			}
+		}
+	}
 	end, err := skipValue(b, i)
 	if err != nil {
-		return Value{}, end, err
+		return end, err
 	}
 	raw := string(b[i:end])
 	switch {
 	case raw == "null":
-		return Value{typ: Null}, end, nil
+		*v = Value{typ: Null}
+		return end, nil
 	case (raw == "true" || raw == "false") && (s.typ == Absent || s.typ == TypeBoolean):
-		return Boolean(raw == "true"), end, nil
-	case s.typ == TypeDouble || s.typ == Absent && strings.ContainsAny(raw, ".eE"):
+		*v = Boolean(raw == "true")
+		return end, nil
+	case s.typ == Absent || s.typ == TypeInt32: // white space follows the number, or it is odd
+		if n, err := strconv.ParseInt(raw, 10, 32); err == nil && strconv.FormatInt(n, 10) == raw {
+			*v = Int32(int32(n))
+			return end, nil
+		}
+	}
+	if s.typ == TypeDouble || s.typ == Absent && strings.ContainsAny(raw, ".eE") {
 		if f, err := strconv.ParseFloat(raw, 64); err == nil {
-			v := Double(f)
+			*v = Double(f)
 			if string(appendDouble(nil, f)) != raw {
 				v.text = raw
 			}
-			return v, end, nil
+			return end, nil
 		}
 	}
-	return unknownValue(s.edm, raw), end, nil
+	*v = unknownValue(s.edm, raw)
+	return end, nil
 }
 
 // skipSpace returns the index of the first byte at or after i that is no white space.

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -115,12 +116,13 @@ func (s *EntityState) AppendJSON(dst []byte) []byte {
 	if s.Suspended {
 		w.raw("suspended", "true")
 	}
-	if s.Sorter == "" {
-		w.raw("sorter", "{}")
-	} else {
+	switch {
+	case s.Sorter != "":
 		w.raw("sorter", s.Sorter)
+	case s.layout == nil:
+		w.raw("sorter", "{}")
 	}
-	return w.append(dst, s.layout, s.Extra)
+	return w.append(dst, w.complete(s.layout), s.Extra)
 }
 
 // EntityRequest is an operation call, a signal or a lock request: the Input of
@@ -205,7 +207,9 @@ func (r *EntityRequest) AppendJSON(dst []byte) []byte {
 	if r.class.Set {
 		w.str(typeMember, &r.class)
 	}
-	w.str("op", &r.Operation)
+	if r.Operation.Set || r.layout == nil || slices.Contains(r.layout, "op") {
+		w.str("op", &r.Operation)
+	}
 	if r.Signal {
 		w.raw("signal", "true")
 	}
@@ -235,7 +239,7 @@ func (r *EntityRequest) AppendJSON(dst []byte) []byte {
 	if r.Position != 0 {
 		w.int("pos", r.Position)
 	}
-	return w.append(dst, r.layout, r.Extra)
+	return w.append(dst, w.complete(r.layout), r.Extra)
 }
 
 // optional writes a member that is left out when it is null.

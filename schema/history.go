@@ -96,7 +96,7 @@ func (h *HistoryRow) Row() Row {
 	h.Event.fields(&w)
 	return Row{
 		PartitionKey: h.PartitionKey, RowKey: h.RowKey, Timestamp: h.StoredAt, ETag: h.ETag,
-		Properties: append(w.props, h.Extra...),
+		Properties: w.properties(h.Extra),
 	}
 }
 
@@ -167,6 +167,6 @@ func (s *Sentinel) Row() Row {
 	s.fields(&w)
 	return Row{
 		PartitionKey: s.PartitionKey, RowKey: SentinelRowKey, Timestamp: s.StoredAt, ETag: s.ETag,
-		Properties: append(w.props, s.Extra...),
+		Properties: w.properties(s.Extra),
 	}
 }

@@ -73,7 +73,7 @@ func DecodeInstance(r *Row) (Instance, error) {
 func (i *Instance) Row() Row {
 	w := rowWriter{props: make([]Property, 0, 16)}
 	i.fields(&w)
-	return Row{PartitionKey: i.PartitionKey, Timestamp: i.StoredAt, ETag: i.ETag, Properties: append(w.props, i.Extra...)}
+	return Row{PartitionKey: i.PartitionKey, Timestamp: i.StoredAt, ETag: i.ETag, Properties: w.properties(i.Extra)}
 }
 
 // ID returns the instance ID.

@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -60,9 +62,9 @@ func (d *jsonReader) extra() []Member {
 }
 
 // layout returns the names of the members as they were read, or nil if they are
-// the usual ones in the usual order.
+// the usual ones in the usual order. Without usual ones it is never nil.
 func (d *jsonReader) layout(usual []string) []string {
-	if slices.EqualFunc(d.members, usual, func(m Member, name string) bool { return m.Name == name }) {
+	if usual != nil && slices.EqualFunc(d.members, usual, func(m Member, name string) bool { return m.Name == name }) {
 		return nil
 	}
 	names := make([]string, len(d.members))
@@ -72,7 +74,8 @@ func (d *jsonReader) layout(usual []string) []string {
 	return names
 }
 
-// class takes $type and returns it if it is not want.
+// class takes $type and returns it if it is not want to the letter: before
+// version 1.4.0 the name of an assembly followed.
 func (d *jsonReader) class(want string) string {
 	raw, ok := d.take(typeMember)
 	if !ok {
@@ -85,6 +88,9 @@ func (d *jsonReader) class(want string) string {
 	}
 	if s == want {
 		return ""
+	}
+	if name, _, _ := strings.Cut(s, ","); want != "" && name != want {
+		d.fail(typeMember, "is not "+want)
 	}
 	return s
 }
@@ -145,12 +151,7 @@ func (d *jsonReader) eventType(t EventType) {
 	raw, ok := d.take(colEventType)
 	switch {
 	case t == TypeUnknown:
-		// The number of a type that is not known stays with the other members.
-		for i := range d.members {
-			if d.members[i].Name == colEventType {
-				d.taken[i] = false
-			}
-		}
+		d.untake(colEventType) // a number that is not known stays with the other members
 	case !ok:
 		d.fail(colEventType, "missing")
 	case raw != strconv.Itoa(int(t)) && raw != strconv.Quote(t.String()):
@@ -204,7 +205,7 @@ func (d *jsonReader) optInt32(name string, p *Optional[int32]) {
 
 func (d *jsonReader) status(name string, p *Optional[Status]) {
 	raw, ok := d.take(name)
-	if !ok || raw == "null" {
+	if !ok {
 		return
 	}
 	if n, err := strconv.Atoi(raw); err == nil && n >= 0 && n < len(statusNames) {
@@ -228,8 +229,20 @@ func (d *jsonReader) time(name string, p *Ticks) {
 	if err == nil {
 		*p, err = ParseTicks(s)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		d.fail(name, "is not a date and time")
+	case raw != `"`+string(p.AppendTrimmed(nil))+`"`:
+		d.untake(name) // an offset, or none: the spelling is kept
+	}
+}
+
+// untake leaves a member that was taken to extra.
+func (d *jsonReader) untake(name string) {
+	for i := range d.members {
+		if d.members[i].Name == name {
+			d.taken[i] = false
+		}
 	}
 }
 
@@ -256,7 +269,7 @@ func (d *jsonReader) bool(name string, p *bool) {
 func (d *jsonReader) optBool(name string, p *Optional[bool]) {
 	raw, ok := d.take(name)
 	switch {
-	case !ok || raw == "null":
+	case !ok:
 	case raw == "true" || raw == "false":
 		*p = Some(raw == "true")
 	default:
@@ -271,6 +284,9 @@ func (w *jsonWriter) raw(name, json string) { w.members = append(w.members, Memb
 
 func (w *jsonWriter) plain(name, s string) { w.raw(name, string(appendNewtonsoft(nil, s))) }
 
+// class writes $type: the usual one, or if there is one the other.
+func (w *jsonWriter) class(usual, other string) { w.plain(typeMember, cmp.Or(other, usual)) }
+
 func (w *jsonWriter) int(name string, n int64) { w.raw(name, strconv.FormatInt(n, 10)) }
 
 func (w *jsonWriter) str(name string, p *Optional[string]) {
@@ -282,11 +298,11 @@ func (w *jsonWriter) str(name string, p *Optional[string]) {
 }
 
 func (w *jsonWriter) text(name string, p *Text) {
-	w.str(name, &Optional[string]{p.Value, p.Set})
+	w.str(name, &Optional[string]{p.Value, p.Set || p.loaded})
 }
 
 func (w *jsonWriter) json(name string, p *Text, _ jsonField) {
-	if !p.Set {
+	if !p.Set && !p.loaded {
 		w.raw(name, "null")
 		return
 	}
@@ -374,6 +390,22 @@ func (w *jsonWriter) append(dst []byte, layout []string, extra []Member) []byte 
 	return append(dst, '}')
 }
 
+// complete returns layout with those members added that were written but are not
+// in it, for objects in which a member at its default is left out. A nil layout
+// stays nil.
+func (w *jsonWriter) complete(layout []string) []string {
+	if layout == nil {
+		return nil
+	}
+	layout = slices.Clone(layout)
+	for i := range w.members {
+		if !slices.Contains(layout, w.members[i].Name) {
+			layout = append(layout, w.members[i].Name)
+		}
+	}
+	return layout
+}
+
 // core3Finder is the visitor that collects the members which version 1.x does
 // not write.
 type core3Finder struct{ names []string }
@@ -442,7 +474,7 @@ func appendNewtonsoft(dst []byte, s string) []byte {
 				esc = `\u2029`
 			case u == utf8.RuneError && size == 1:
 				esc = "\ufffd"
-				if c == 0xED && i+2 < len(s) {
+				if c == 0xED && i+2 < len(s) && s[i+1] >= 0xA0 && s[i+2] >= 0x80 {
 					n = 3
 				}
 			default:

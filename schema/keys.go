@@ -11,7 +11,7 @@ import (
 // folder of its history blobs: ^ / \ # ? and control characters cannot stand in
 // a key. Escaping is not idempotent: apply it exactly once.
 //
-// Source: durabletask 2.9.1, KeySanitation.cs:20-142; spec vectors in key_test.go.
+// Source: durabletask 2.9.1, KeySanitation.cs:20-142; vectors in keys_test.go.
 func EscapeKey(id string) string {
 	if !needsEscape(id) {
 		return id
@@ -19,7 +19,7 @@ func EscapeKey(id string) string {
 	var b strings.Builder
 	b.Grow(len(id) + 8)
 	for i := 0; i < len(id); {
-		u, n := decodeRune(id[i:])
+		u, n := utf8.DecodeRuneInString(id[i:]) // bytes that are not UTF-8 stay as they are
 		switch {
 		case u == '^':
 			b.WriteString("^^")
@@ -54,16 +54,6 @@ func needsEscape(id string) bool {
 	return false
 }
 
-// decodeRune is utf8.DecodeRuneInString, but steps over surrogates (three
-// bytes) and other invalid bytes without changing them.
-func decodeRune(s string) (rune, int) {
-	u, n := utf8.DecodeRuneInString(s)
-	if u == utf8.RuneError && n == 1 {
-		return 0xFFFD, 1
-	}
-	return u, n
-}
-
 var errLoneCaret = errors.New("key ends in a lone ^")
 
 // UnescapeKey turns a PartitionKey back into the instance ID. A key that ends in
@@ -87,8 +77,10 @@ func UnescapeKey(key string) (string, error) {
 		if i == len(key) {
 			return key, errLoneCaret
 		}
-		u, n := decodeRune(key[i:])
+		u, n := utf8.DecodeRuneInString(key[i:])
 		switch {
+		case u == utf8.RuneError && n == 1: // not UTF-8, such as half of a surrogate pair
+			b.WriteByte(key[i])
 		case u == '0':
 			b.WriteByte('/')
 		case u == '1':
@@ -140,8 +132,10 @@ func CompareKeys(a, b string) int {
 }
 
 // PrefixEnd returns the smallest key that is greater than every key beginning
-// with prefix, as the framework computes it for prefix queries: the last UTF-16
-// unit incremented. It returns "", an open end, for an empty prefix.
+// with prefix, in the order of [CompareKeys]. For nearly every prefix that is
+// what the framework computes for prefix queries, the last UTF-16 unit
+// incremented; where that is not a character, this is the next one. It returns
+// "", an open end, where there is no such key, as for an empty prefix.
 //
 // Source: durabletask 2.9.1, OrchestrationInstanceStatusQueryCondition.cs:116-131.
 func PrefixEnd(prefix string) string {
@@ -151,12 +145,14 @@ func PrefixEnd(prefix string) string {
 		if !utf8.RuneStart(prefix[i]) {
 			continue
 		}
-		u, _ := utf8.DecodeRuneInString(prefix[i:])
+		u, n := utf8.DecodeRuneInString(prefix[i:])
 		switch {
+		case u == 0xFFFF || u == utf8.RuneError && n == 1:
+			continue // the last in the order of UTF-16, or no character
 		case u == 0xD7FF:
+			u = 0x10000
+		case u == utf8.MaxRune:
 			u = 0xE000
-		case u >= utf8.MaxRune || u == utf8.RuneError:
-			continue
 		default:
 			u++
 		}

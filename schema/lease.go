@@ -52,7 +52,7 @@ func DecodePartitionLease(r *Row) (PartitionLease, error) {
 func (p *PartitionLease) Row() Row {
 	var w rowWriter
 	p.fields(&w)
-	return Row{RowKey: p.Queue, Timestamp: p.StoredAt, ETag: p.ETag, Properties: append(w.props, p.Extra...)}
+	return Row{RowKey: p.Queue, Timestamp: p.StoredAt, ETag: p.ETag, Properties: w.properties(p.Extra)}
 }
 
 // BlobLease is the content of a lease blob of the blob partition managers:

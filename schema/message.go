@@ -44,10 +44,12 @@ type Message struct {
 	Sender *OrchestrationInstance
 	// SerializableTraceContext is null unless an old tracing feature is on.
 	SerializableTraceContext Optional[string]
-	// Extra holds members that this package does not know.
+	// Extra holds members that this package does not know, and Sender as read
+	// where it has more than the usual members.
 	Extra []Member
 
-	layout []string
+	layout   []string
+	typeName string // $type, where it is not the usual one
 }
 
 // TaskMessage is what the envelope carries.
@@ -61,14 +63,17 @@ type TaskMessage struct {
 	// null, or an object with the orchestration's tags.
 	ExecutionContext Text
 	Extra            []Member
-	// EventExtra holds members of the event that its type does not have.
+	// EventExtra holds members of the event that its type does not have, and
+	// dates as read where they are not spelled in UTC. Members in Extra are
+	// written in place of those that the event has.
 	EventExtra []Member
 
 	layout      []string
 	eventLayout []string
 	target      []string // layout of OrchestrationInstance
-	typeName    string   // $type of the message and of the event, where it is
-	eventClass  string   // not the usual one
+	// $type of the message, the event and OrchestrationInstance, where it is
+	// not the usual one.
+	typeName, eventClass, targetType string
 }
 
 // OrchestrationInstance names an execution of an instance.
@@ -139,7 +144,7 @@ func DecodeMessage(text, where string) (Message, error) {
 	if err := d.open(text); err != nil {
 		return m, &DecodeError{Where: where, Err: err}
 	}
-	d.class(classMessageData)
+	m.typeName = d.class(classMessageData)
 	d.plain("ActivityId", &m.ActivityID)
 	task := d.object("TaskMessage")
 	d.str("CompressedBlobName", &m.CompressedBlobName)
@@ -167,6 +172,9 @@ func DecodeMessage(text, where string) (Message, error) {
 			d.err = err
 		}
 	}
+	if m.TaskMessage == nil && !m.CompressedBlobName.Set {
+		d.fail("TaskMessage", "missing, and no blob is named")
+	}
 	m.Extra = append(m.Extra, d.extra()...)
 	m.layout = d.layout(m.members())
 	if d.err != nil {
@@ -188,12 +196,14 @@ func decodeTaskMessage(text, where string) (TaskMessage, *DecodeError) {
 	d.json("OrchestrationExecutionContext", &t.ExecutionContext, jsonPlain)
 	t.Extra = d.extra()
 	t.layout = d.layout(taskMessageLayout)
-	if target != "" {
+	if target == "" {
+		d.fail("OrchestrationInstance", "missing")
+	} else {
 		o := jsonReader{where: where, path: "TaskMessage.OrchestrationInstance."}
 		if err := o.open(target); err != nil {
 			return t, &DecodeError{where, "TaskMessage.OrchestrationInstance", err}
 		}
-		o.class(classInstance)
+		t.targetType = o.class(classInstance)
 		o.plain("InstanceId", &t.OrchestrationInstance.InstanceID)
 		o.str("ExecutionId", &t.OrchestrationInstance.ExecutionID)
 		t.target = o.layout(targetLayout)
@@ -253,7 +263,7 @@ func className(e Event) string {
 // in the order, that it was read with.
 func (m *Message) AppendJSON(dst []byte) []byte {
 	w := jsonWriter{}
-	w.raw(typeMember, `"`+classMessageData+`"`)
+	w.class(classMessageData, m.typeName)
 	w.plain("ActivityId", m.ActivityID)
 	if m.TaskMessage == nil {
 		w.raw("TaskMessage", "null")
@@ -279,11 +289,7 @@ func (m *Message) AppendJSON(dst []byte) []byte {
 
 func (t *TaskMessage) appendJSON(dst []byte) []byte {
 	e := jsonWriter{}
-	class := className(t.Event)
-	if t.eventClass != "" {
-		class = t.eventClass
-	}
-	e.plain(typeMember, class)
+	e.class(className(t.Event), t.eventClass)
 	t.Event.fields(&e)
 	head := t.Event.Header()
 	e.int("EventId", int64(head.EventID))
@@ -291,14 +297,11 @@ func (t *TaskMessage) appendJSON(dst []byte) []byte {
 	e.time("Timestamp", &head.Timestamp)
 
 	w := jsonWriter{}
-	w.plain(typeMember, classTaskMessage)
-	if t.typeName != "" {
-		w.members[0].JSON = string(appendNewtonsoft(nil, t.typeName))
-	}
+	w.class(classTaskMessage, t.typeName)
 	w.raw("Event", string(e.append(nil, t.eventLayout, t.EventExtra)))
 	w.int("SequenceNumber", t.SequenceNumber)
 	o := jsonWriter{}
-	o.plain(typeMember, classInstance)
+	o.class(classInstance, t.targetType)
 	o.plain("InstanceId", t.OrchestrationInstance.InstanceID)
 	o.str("ExecutionId", &t.OrchestrationInstance.ExecutionID)
 	w.raw("OrchestrationInstance", string(o.append(nil, t.target, nil)))
@@ -363,7 +366,10 @@ func (m *Message) Target() (instanceID string, ok bool) {
 	return m.TaskMessage.OrchestrationInstance.InstanceID, true
 }
 
-var errNotObject = errors.New("not a JSON object")
+var (
+	errNotObject = errors.New("not a JSON object")
+	errTwice     = errors.New("a member is given twice")
+)
 
 // readMembers reads the members of a JSON object in order, each value as raw
 // text. The object must be all of text but for white space.
@@ -406,7 +412,20 @@ func readMembers(text string) ([]Member, error) {
 	if i = skipSpace(b, i); i != len(b) {
 		return nil, &SyntaxError{i, "text after the object"}
 	}
-	return out, nil
+	return out, checkNames(out)
+}
+
+// checkNames refuses an object that gives a member twice: the framework takes
+// the last, other readers the first.
+func checkNames(members []Member) error {
+	seen := make(map[string]bool, len(members))
+	for i := range members {
+		if seen[members[i].Name] {
+			return errTwice
+		}
+		seen[members[i].Name] = true
+	}
+	return nil
 }
 
 // unquote decodes a JSON string literal.

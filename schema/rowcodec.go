@@ -1,6 +1,9 @@
 package schema
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const blobNameSuffix = "BlobName"
 
@@ -9,8 +12,7 @@ const blobNameSuffix = "BlobName"
 type rowReader struct {
 	row      *Row
 	taken    []bool
-	hasBlobs bool // some property is called …BlobName
-	event    bool
+	hasBlobs bool         // some property is called …BlobName
 	err      *DecodeError // the first value at fault
 }
 
@@ -42,6 +44,15 @@ func (d *rowReader) take(name string, want Type) (Value, bool) {
 		return p.Value, true
 	}
 	return Value{}, false
+}
+
+// untake leaves a property that was taken to Extra.
+func (d *rowReader) untake(name string) {
+	for i := range d.row.Properties {
+		if d.row.Properties[i].Name == name {
+			d.taken[i] = false
+		}
+	}
 }
 
 func (d *rowReader) fail(name, format string, args ...any) {
@@ -78,6 +89,9 @@ func (d *rowReader) text(name string, p *Text) {
 	}
 	if v, ok := d.take(name+blobNameSuffix, TypeString); ok {
 		p.Blob = v.text
+		if v.text == "" {
+			d.untake(name + blobNameSuffix) // names no blob, but is there
+		}
 	}
 }
 
@@ -96,8 +110,8 @@ func (d *rowReader) status(name string, p *Optional[Status]) {
 		if d.row.Properties[i].Name != name {
 			continue
 		}
-		text, ok := d.row.Properties[i].Value.Text()
-		if s := StatusNamed(text); ok && s != StatusUnknown {
+		v := d.row.Properties[i].Value
+		if s := StatusNamed(v.text); v.typ == TypeString && s != StatusUnknown {
 			*p = Some(s)
 			d.taken[i] = true
 			return
@@ -145,6 +159,15 @@ func (d *rowReader) optBool(name string, p *Optional[bool]) {
 type rowWriter struct{ props []Property }
 
 func (w *rowWriter) put(name string, v Value) { w.props = append(w.props, Property{name, v}) }
+
+// properties returns what was put, and extra. Where both have a name, the one of
+// extra counts: it is there because its type is wrong.
+func (w *rowWriter) properties(extra []Property) []Property {
+	for _, p := range extra {
+		w.props = slices.DeleteFunc(w.props, func(q Property) bool { return q.Name == p.Name })
+	}
+	return append(w.props, extra...)
+}
 
 func (w *rowWriter) eventType(EventType) {}
 

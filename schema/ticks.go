@@ -137,9 +137,12 @@ func ParseTicks(s string) (Ticks, error) {
 	return t, nil
 }
 
-// parseCanonical reads the 28-byte form that storage uses nearly always.
+// canonicalTime is the length of the form that storage uses nearly always.
+const canonicalTime = len("2026-11-22T04:07:21.7644267Z")
+
+// parseCanonical reads that form.
 func parseCanonical(s string) (Ticks, bool) {
-	if len(s) != 28 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[19] != '.' || s[27] != 'Z' {
+	if len(s) != canonicalTime || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[19] != '.' || s[27] != 'Z' {
 		return 0, false
 	}
 	// Each digit is OR-ed into bad: a byte that is no digit sets a bit above 3

@@ -27,24 +27,32 @@ type Encoder struct {
 	pageRows  int // maxPageRows but in tests
 	pageBytes int // maxPageBytes but in tests
 
-	uses    int // calls of Encode, to notice results that are no longer valid
-	zstd    *zstd.Encoder
-	out     []byte       // pages of the row group
-	body    []byte       // one page before compression
-	packed  []byte       // and after
-	narrow  narrowDict   // of one column of 32-bit integers
-	indexes []uint32     // into it, of one page
-	header  bytes.Buffer // of one page
-	thrift  *thrift.Encoder
+	uses     int // calls of Encode, to notice results that are no longer valid
+	zstd     *zstd.Encoder
+	thorough *zstd.Encoder // slower, for pages that the fast one finds nothing in
+	plain64s bool          // the body is such a page
+	out      []byte        // pages of the row group
+	body     []byte        // one page before compression
+	packed   []byte        // and after
+	narrow   narrowDict    // of one column of 32-bit integers
+	indexes  []uint32      // into it, of one page
+	header   bytes.Buffer  // of one page
+	thrift   *thrift.Encoder
 }
 
-// NewEncoder returns an Encoder that compresses at the fastest level of zstd.
+// NewEncoder returns an Encoder that compresses at the fastest level of zstd that
+// suits a page.
 func NewEncoder() *Encoder {
 	e := &Encoder{pageRows: maxPageRows, pageBytes: maxPageBytes}
-	var err error
-	e.zstd, err = zstd.NewWriter(nil,
+	e.zstd, e.thorough = newZstd(zstd.SpeedFastest), newZstd(zstd.SpeedDefault)
+	e.thrift = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&e.header))
+	return e
+}
+
+func newZstd(level zstd.EncoderLevel) *zstd.Encoder {
+	z, err := zstd.NewWriter(nil,
 		zstd.WithEncoderConcurrency(1), // no goroutines
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderLevel(level),
 		// A window of one page is all that pages can use, and a quarter of the memory.
 		zstd.WithWindowSize(maxPageBytes),
 		// Identifiers in hexadecimal have hardly a match, but need only half their bits.
@@ -55,8 +63,7 @@ func NewEncoder() *Encoder {
 	if err != nil {
 		panic("parquet: internal error: " + err.Error()) // the options are constant
 	}
-	e.thrift = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&e.header))
-	return e
+	return z
 }
 
 // Encoded is a row group as it stands in a file, to be given to
@@ -225,15 +232,12 @@ func (e *Encoder) values(c *column, from, to int) format.Encoding {
 		e.body = appendDelta(e.body, c.int32s[from:to])
 		return format.DeltaBinaryPacked
 	case Int64, Timestamp:
-		e.body = appendDelta(e.body, c.int64s[from:to])
-		return format.DeltaBinaryPacked
+		return e.wide(c.int64s[from:to])
 	case Bool:
 		e.body = appendBits(e.body, c.bools, from, to)
 		return format.Plain
 	case Double:
-		for _, v := range c.int64s[from:to] {
-			e.body = binary.LittleEndian.AppendUint64(e.body, uint64(v))
-		}
+		e.plain64(c.int64s[from:to])
 		return format.Plain
 	}
 	if n := len(c.indexes); from < n || n > 0 && n == c.n {
@@ -242,6 +246,31 @@ func (e *Encoder) values(c *column, from, to int) format.Encoding {
 	from, to = from-len(c.indexes), to-len(c.indexes)
 	e.body = c.plain.appendPlain(e.body, from, to)
 	return format.Plain
+}
+
+// maxDeltaBytes is the average size of a value up to which deltas are kept.
+const maxDeltaBytes = 4
+
+// wide appends 64-bit integers as deltas, unless these are large. Times of
+// instances in the order of their IDs jump by hours every few rows, and each
+// jump widens the 31 deltas beside it; zstd then finds more in the bytes of the
+// values than in packed bits, if it looks for matches as short as five bytes.
+func (e *Encoder) wide(v []int64) format.Encoding {
+	at := len(e.body)
+	e.body = appendDelta(e.body, v)
+	if len(e.body)-at <= maxDeltaBytes*len(v) {
+		return format.DeltaBinaryPacked
+	}
+	e.body = e.body[:at]
+	e.plain64(v)
+	e.plain64s = true
+	return format.Plain
+}
+
+func (e *Encoder) plain64(v []int64) {
+	for _, x := range v {
+		e.body = binary.LittleEndian.AppendUint64(e.body, uint64(x))
+	}
 }
 
 // dictionaryIndexes appends indexes into a dictionary of the given size.
@@ -255,7 +284,11 @@ func (e *Encoder) dictionaryIndexes(indexes []uint32, entries int) format.Encodi
 
 // page compresses the body, appends the page to e.out, and counts it in m.
 func (e *Encoder) page(h *format.PageHeader, encoding format.Encoding, m *format.ColumnMetaData) error {
-	e.packed = e.zstd.EncodeAll(e.body, e.packed[:0])
+	z := e.zstd
+	if e.plain64s {
+		z, e.plain64s = e.thorough, false
+	}
+	e.packed = z.EncodeAll(e.body, e.packed[:0])
 	if n := max(len(e.body), len(e.packed)); n > math.MaxInt32 {
 		return fmt.Errorf("page of %d bytes, at most %d are possible", n, math.MaxInt32)
 	}

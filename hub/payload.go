@@ -1,0 +1,101 @@
+package hub
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/taskhub-tools/taskhub/schema"
+)
+
+// BlobReader is the part of [Reader] that loading payloads needs.
+type BlobReader interface {
+	ReadBlob(ctx context.Context, container, name string, limit int64) ([]byte, error)
+}
+
+// DefaultPayloadBytes is the limit for one payload where the caller sets none.
+const DefaultPayloadBytes = 64 << 20
+
+// LoadText returns the text of a payload blob, which is stored as gzip. limit
+// bounds the text, and with it what is ever held of the blob; 0 means
+// [DefaultPayloadBytes].
+//
+// It returns ErrNotFound, ErrTooLarge, or the error of a blob that is not whole
+// gzip.
+func LoadText(ctx context.Context, r BlobReader, container, name string, limit int64) (string, error) {
+	if limit <= 0 {
+		limit = DefaultPayloadBytes
+	}
+	stored, err := r.ReadBlob(ctx, container, name, limit)
+	if err != nil {
+		return "", fmt.Errorf("blob %s: %w", name, err)
+	}
+	text, err := gunzip(stored, limit)
+	if err != nil {
+		return "", fmt.Errorf("blob %s: %w", name, err)
+	}
+	return text, nil
+}
+
+func gunzip(stored []byte, limit int64) (string, error) {
+	z, err := gzip.NewReader(bytes.NewReader(stored))
+	if err != nil {
+		return "", fmt.Errorf("gzip: %w", err)
+	}
+	var text strings.Builder
+	n, err := io.Copy(&text, io.LimitReader(z, limit+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("gzip: %w", err)
+	case n > limit:
+		return "", fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
+	}
+	return text.String(), nil
+}
+
+var errNoStart = errors.New("the message in the blob does not start an orchestration")
+
+// LoadRef returns the text that a column of an Instances row refers to.
+func LoadRef(ctx context.Context, r BlobReader, container string, ref schema.Ref, limit int64) (schema.Text, error) {
+	text, err := LoadText(ctx, r, container, ref.Blob, limit)
+	if err != nil {
+		return schema.Text{}, err
+	}
+	if !ref.InMessage {
+		return schema.TextOf(text), nil
+	}
+	m, err := schema.DecodeMessage(text, ref.Blob)
+	if err != nil {
+		return schema.Text{}, fmt.Errorf("blob %s: %w", ref.Blob, err)
+	}
+	if m.TaskMessage != nil {
+		if start, ok := m.TaskMessage.Event.(*schema.ExecutionStarted); ok {
+			return start.Input, nil
+		}
+	}
+	return schema.Text{}, fmt.Errorf("blob %s: %w", ref.Blob, errNoStart)
+}
+
+// LoadMessage decodes a queue message; if it is a wrapper, the message in the
+// blob that it names. json is the text of the message that was decoded.
+func LoadMessage(ctx context.Context, r BlobReader, container string, q *schema.QueueMessage, limit int64) (m schema.Message, json string, err error) {
+	json, _, err = schema.MessageText(q.Text)
+	if err != nil {
+		return m, "", &schema.DecodeError{Where: q.Queue + "/" + q.ID, Err: err}
+	}
+	m, err = schema.DecodeMessage(json, q.Queue+"/"+q.ID)
+	if err != nil || m.TaskMessage != nil || m.CompressedBlobName.Value == "" {
+		return m, json, err
+	}
+	blob := schema.StoredBlobName(m.CompressedBlobName.Value)
+	text, err := LoadText(ctx, r, container, blob, limit)
+	if err != nil {
+		return m, json, err
+	}
+	inner, err := schema.DecodeMessage(text, blob)
+	return inner, text, err
+}
