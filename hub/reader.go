@@ -28,7 +28,8 @@ var (
 // rows share the memory of their page: keep a [schema.Row.Clone] of one that
 // outlives the page.
 type Reader interface {
-	// Info describes the hub. It returns ErrNotFound if nothing of it exists.
+	// Info describes the hub. It returns ErrNotFound if nothing of it exists,
+	// and for a capture without any table, queue or container.
 	Info(ctx context.Context) (Info, error)
 
 	// Rows streams the rows of a table whose keys match, ordered by
@@ -47,14 +48,15 @@ type Reader interface {
 	// Messages streams the messages of a queue that can be seen without
 	// receiving them, in queue order. Messages that are invisible (timers,
 	// scheduled starts, work in progress) cannot be seen at all: compare with
-	// Queue.ApproximateCount.
+	// Queue.ApproximateCount. A queue that does not exist has none.
 	Messages(ctx context.Context, queue string) iter.Seq2[schema.QueueMessage, error]
 
 	// Containers lists the containers of the hub by name.
 	Containers(ctx context.Context) ([]Container, error)
 
 	// Blobs streams the blobs of a container whose names begin with prefix, in
-	// the order of their names. A container that does not exist has none.
+	// the order of their names ([schema.CompareKeys]). A container that does
+	// not exist has none.
 	Blobs(ctx context.Context, container, prefix string) iter.Seq2[Blob, error]
 
 	// ReadBlob returns a blob's bytes as stored. It returns ErrNotFound, or
