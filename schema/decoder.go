@@ -309,13 +309,16 @@ func (d *Decoder) learn(b []byte, i int, at *shape) (*shape, int, error) {
 	case "RowKey":
 		s.system = sysRowKey
 	case "Timestamp":
-		s.system, s.typ = sysTimestamp, Absent
+		s.system = sysTimestamp
 	case nameETag:
 		s.system = sysETag
 	default:
 		if strings.HasPrefix(name, "odata.") {
 			s.system = sysIgnored
 		}
+	}
+	if s.system != sysNone {
+		s.typ = Absent // keys are text whatever an annotation says
 	}
 	if i < len(b) && b[i] == '"' {
 		s.quoted = true

@@ -11,9 +11,12 @@ import (
 // Source: durabletask 2.9.1, ParentInstance.cs:27-42.
 type ParentInstance struct {
 	Name                  string
-	OrchestrationInstance struct{ InstanceId, ExecutionId string }
-	TaskScheduleId        int32 // EventID of the parent's SubOrchestrationCreated
-	Version               string
+	OrchestrationInstance struct {
+		InstanceID  string `json:"InstanceId"`
+		ExecutionID string `json:"ExecutionId"`
+	}
+	TaskScheduleID int32 `json:"TaskScheduleId"` // EventID of the parent's SubOrchestrationCreated
+	Version        string
 }
 
 // ParseParentInstance parses the member ParentInstance of an ExecutionStarted,

@@ -39,7 +39,7 @@ func LiveHistory(rows []Row, requested string) []Row {
 		}
 	}
 	current := CurrentExecution(sentinel, first)
-	if requested != "" && (sentinel == nil || current != requested) {
+	if requested != "" && (sentinel == nil || CurrentExecution(sentinel, nil) != requested) {
 		return nil
 	}
 	var live []Row
