@@ -25,14 +25,14 @@ const DefaultPayloadBytes = 64 << 20
 // [DefaultPayloadBytes].
 //
 // It returns ErrNotFound, ErrTooLarge, or the error of a blob that is not whole
-// gzip.
+// gzip; each names the blob.
 func LoadText(ctx context.Context, r BlobReader, container, name string, limit int64) (string, error) {
 	if limit <= 0 {
 		limit = DefaultPayloadBytes
 	}
 	stored, err := r.ReadBlob(ctx, container, name, limit)
 	if err != nil {
-		return "", fmt.Errorf("blob %s: %w", name, err)
+		return "", err // names the blob
 	}
 	text, err := gunzip(stored, limit)
 	if err != nil {

@@ -60,7 +60,7 @@ type Reader interface {
 	Blobs(ctx context.Context, container, prefix string) iter.Seq2[Blob, error]
 
 	// ReadBlob returns a blob's bytes as stored. It returns ErrNotFound, or
-	// ErrTooLarge if the blob has more than limit bytes.
+	// ErrTooLarge if the blob has more than limit bytes. Errors name the blob.
 	ReadBlob(ctx context.Context, container, name string, limit int64) ([]byte, error)
 
 	// Close frees what the Reader holds. Streams must have ended.
