@@ -213,15 +213,16 @@ func (h *historyWriter) row(ctx context.Context, row *schema.Row) error {
 	}
 	rec.bool(hIsCurrent, h.live)
 	if len(h.blobs) > 0 {
-		if err := h.load(ctx); err != nil {
+		if err := h.load(ctx, row); err != nil {
 			return err
 		}
 	}
 	return h.emit(rec, h.extraBuf, h.hiveName)
 }
 
-// load puts the texts of blobs in the place of the empty columns.
-func (h *historyWriter) load(ctx context.Context) error {
+// load puts the texts of blobs in the place of the empty columns. What a column
+// holds all the same is kept in extra.
+func (h *historyWriter) load(ctx context.Context, row *schema.Row) error {
 	names := []byte{'{'}
 	for i, b := range h.blobs {
 		if i > 0 {
@@ -230,6 +231,9 @@ func (h *historyWriter) load(ctx context.Context) error {
 		names = schema.AppendJSONString(names, b.column)
 		names = append(names, ':')
 		names = schema.AppendJSONString(names, b.blob)
+		if v := row.Get(b.column); v.Type() == schema.TypeString && !v.Equal(schema.String("")) {
+			h.extraBuf = append(h.extraBuf, schema.Property{Name: b.column, Value: v})
+		}
 		text, err := hub.LoadText(ctx, h.x.reader, h.x.container, b.blob, h.x.opts.MaxPayloadBytes)
 		switch {
 		case err == nil:

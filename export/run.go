@@ -443,8 +443,11 @@ func (x *run) hiveFolder(rec *record, name hiveName) string {
 
 // hiveValue returns the folder value for a name. Where a file system does not
 // tell letters by case, two names would share a folder: the later one is then
-// written without letters.
+// written without letters. So is a name that readers take for none.
 func (x *run) hiveValue(name string) string {
+	if strings.EqualFold(name, "null") || name == hiveDefault {
+		return hiveEscape(name, false)
+	}
 	value := hiveEscape(name, true)
 	lower := strings.ToLower(value)
 	if first, ok := x.spelled[lower]; !ok {
