@@ -21,20 +21,14 @@ func (x *run) blobsOf(ctx context.Context, container string, emit emitter) error
 		rec.reset()
 		id := x.fillBlob(rec, &b)
 		var name hiveName
-		if id == "" && x.filtered() || id != "" && !selects(x.ranges, id) {
-			continue
-		}
-		if id != "" && (x.opts.Filter.byRow() || x.hiveByName()) {
-			inst, err := find.find(ctx, id)
-			if err != nil {
+		wanted := !x.filtered() // for blobs of no instance
+		if id != "" {
+			if name, wanted, err = x.owner(ctx, &find, id); err != nil {
 				return err
 			}
-			if x.opts.Filter.byRow() && (inst == nil || !x.opts.Filter.matches(inst)) {
-				continue
-			}
-			if inst != nil {
-				name = hiveName{inst.Name.Value, inst.Name.Set}
-			}
+		}
+		if !wanted {
+			continue
 		}
 		var extra []schema.Property
 		for _, k := range slices.Sorted(maps.Keys(b.Metadata)) {

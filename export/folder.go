@@ -101,12 +101,15 @@ func (f *folder) commit(m *Manifest) error {
 			return fmt.Errorf("replace the manifest: %w", err)
 		}
 	}
-	for _, name := range f.finished {
-		if f.opts.Overwrite {
-			if err := f.root.RemoveAll(name); err != nil {
-				return fmt.Errorf("replace %s: %w", name, err)
+	if f.opts.Overwrite {
+		// All datasets, or the folder would mix two exports.
+		for _, d := range Datasets {
+			if err := f.root.RemoveAll(string(d)); err != nil {
+				return fmt.Errorf("replace %s: %w", d, err)
 			}
 		}
+	}
+	for _, name := range f.finished {
 		if err := f.root.Rename(name+partialSuffix, name); err != nil {
 			return fmt.Errorf("output folder: %w", err)
 		}

@@ -91,13 +91,13 @@ func (h *historyWriter) begin(ctx context.Context, part []schema.Row, long bool)
 		if err != nil {
 			return err
 		}
+		var inst *schema.Instance
 		if row != nil {
-			inst, _ := schema.DecodeInstance(row) // what is damaged is absent, and matches nothing
-			h.skip = !h.x.opts.Filter.matches(&inst)
-			h.hiveName = hiveName{inst.Name.Value, inst.Name.Set}
-		} else {
-			h.skip = h.x.opts.Filter.byRow()
+			i, _ := schema.DecodeInstance(row) // what is damaged is absent, and matches nothing
+			inst = &i
 		}
+		h.hiveName = nameOf(h.id, inst)
+		h.skip = h.x.opts.Filter.byRow() && (inst == nil || !h.x.opts.Filter.matches(inst))
 	}
 	if h.skip {
 		return nil

@@ -48,7 +48,7 @@ func (x *run) instancesRange(ctx context.Context, keys hub.Keys, emit emitter) e
 		if row.RowKey != "" {
 			extra = append(extra, schema.Property{Name: "RowKey", Value: schema.String(row.RowKey)})
 		}
-		if err := emit(rec, extra, hiveName{inst.Name.Value, inst.Name.Set}); err != nil {
+		if err := emit(rec, extra, nameOf(inst.ID(), &inst)); err != nil {
 			return err
 		}
 	}

@@ -30,9 +30,11 @@ type Source struct {
 	PartitionCountFrom hub.Origin `json:"partition_count_from,omitempty"`
 	// CaptureStarted and CaptureFinished bound the time in which the capture was
 	// taken; absent for a live hub.
-	CaptureStarted  string           `json:"capture_started,omitempty"`
-	CaptureFinished string           `json:"capture_finished,omitempty"`
-	Unreadable      []hub.Unreadable `json:"unreadable,omitempty"`
+	CaptureStarted  string `json:"capture_started,omitempty"`
+	CaptureFinished string `json:"capture_finished,omitempty"`
+	// Unreadable lists what the capture could not read of the hub, and what was
+	// left out of a damaged capture.
+	Unreadable []hub.Unreadable `json:"unreadable,omitempty"`
 }
 
 // ManifestOption says how.

@@ -50,20 +50,12 @@ func (x *run) messagesOf(ctx context.Context, queue string, emit emitter) error 
 		}
 		var name hiveName
 		if target, ok := m.Target(); ok {
-			if !selects(x.ranges, target) {
-				continue
+			var wanted bool
+			if name, wanted, err = x.owner(ctx, &find, target); err != nil {
+				return err
 			}
-			if x.opts.Filter.byRow() || x.hiveByName() {
-				inst, err := find.find(ctx, target)
-				if err != nil {
-					return err
-				}
-				if x.opts.Filter.byRow() && (inst == nil || !x.opts.Filter.matches(inst)) {
-					continue
-				}
-				if inst != nil {
-					name = hiveName{inst.Name.Value, inst.Name.Set}
-				}
+			if !wanted {
+				continue
 			}
 		} else if x.filtered() {
 			continue // whose it is cannot be told
@@ -93,7 +85,9 @@ func fillMessage(rec *record, m *schema.Message) (extra []schema.Property) {
 	if m.Episode.Set {
 		rec.int(mEpisode, m.Episode.Value)
 	}
-	rec.int(mSequenceNumber, m.SequenceNumber)
+	if m.ActivityID != "" { // decoded
+		rec.int(mSequenceNumber, m.SequenceNumber)
+	}
 	add := func(path string, members []schema.Member) {
 		for _, e := range members {
 			extra = append(extra, schema.Property{Name: path + e.Name, Value: schema.String(e.JSON)})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
@@ -106,11 +107,15 @@ type Options struct {
 	// Workers is the number of key ranges worked on at once; 0 means 2. Memory
 	// grows with it.
 	Workers int
-	// Overwrite replaces datasets of an earlier export in the output folder.
+	// Overwrite replaces an earlier export in the output folder, all of it.
 	Overwrite bool
 	// Tool is written into the manifest, such as "taskhub 1.2.0".
 	Tool string
-	// OnProgress is called from one goroutine at a time; nil is fine.
+	// Skipped is asked, when everything is written, what the Reader had to leave
+	// out of a damaged capture, for the manifest; nil is fine.
+	Skipped func() []hub.Unreadable
+	// OnProgress is called from one goroutine at a time, when a dataset begins
+	// and with each row group; nil is fine.
 	OnProgress func(Progress)
 }
 
@@ -119,11 +124,14 @@ type Progress struct {
 	Dataset Dataset
 	Rows    int64 // rows written of this dataset
 	Bytes   int64 // bytes written of this dataset
-	// Total is the number of rows of the dataset, or -1 if that is not known.
+	// Total is about the number of rows of the dataset, or -1 if that is not
+	// known. For history it leaves out one sentinel for each Instances row.
 	Total int64
 }
 
-var errOption = errors.New("invalid option")
+// ErrOption is returned, before anything is read or written, for options that
+// make no sense.
+var ErrOption = errors.New("invalid option")
 
 func (o *Options) validate() error {
 	if o.Datasets == nil {
@@ -132,10 +140,10 @@ func (o *Options) validate() error {
 	seen := map[Dataset]bool{}
 	for _, d := range o.Datasets {
 		if !slices.Contains(Datasets[:], d) {
-			return fmt.Errorf("%w: dataset %q (want %s)", errOption, d, join(Datasets[:]))
+			return fmt.Errorf("%w: dataset %q (want %s)", ErrOption, d, join(Datasets[:]))
 		}
 		if seen[d] {
-			return fmt.Errorf("%w: dataset %q twice", errOption, d)
+			return fmt.Errorf("%w: dataset %q twice", ErrOption, d)
 		}
 		seen[d] = true
 	}
@@ -144,25 +152,25 @@ func (o *Options) validate() error {
 		o.Format = NDJSON
 	case NDJSON, JSON, Parquet:
 	default:
-		return fmt.Errorf("%w: format %q (want ndjson, json or parquet)", errOption, o.Format)
+		return fmt.Errorf("%w: format %q (want ndjson, json or parquet)", ErrOption, o.Format)
 	}
 	switch o.Redact {
 	case RedactNone, RedactPayloads, RedactHash:
 	default:
-		return fmt.Errorf("%w: redaction %q (want payloads or hash)", errOption, o.Redact)
+		return fmt.Errorf("%w: redaction %q (want payloads or hash)", ErrOption, o.Redact)
 	}
 	for i, k := range o.PartitionBy {
 		if k != ByDate && k != ByInstanceName {
-			return fmt.Errorf("%w: partition key %q (want date or instance_name)", errOption, k)
+			return fmt.Errorf("%w: partition key %q (want date or instance_name)", ErrOption, k)
 		}
 		if slices.Contains(o.PartitionBy[:i], k) {
-			return fmt.Errorf("%w: partition key %q twice", errOption, k)
+			return fmt.Errorf("%w: partition key %q twice", ErrOption, k)
 		}
 	}
 	switch o.Filter.Entities {
 	case WithEntities, NoEntities, OnlyEntities:
 	default:
-		return fmt.Errorf("%w: entity filter %q (want exclude or only)", errOption, o.Filter.Entities)
+		return fmt.Errorf("%w: entity filter %q (want exclude or only)", ErrOption, o.Filter.Entities)
 	}
 	o.Filter.Statuses = slices.Clone(o.Filter.Statuses) // the caller's stay as they are
 	for i, name := range o.Filter.Statuses {
@@ -173,11 +181,11 @@ func (o *Options) validate() error {
 			}
 		}
 		if !known {
-			return fmt.Errorf("%w: status %q", errOption, name)
+			return fmt.Errorf("%w: status %q", ErrOption, name)
 		}
 	}
 	if o.PartBytes < 0 || o.MaxPayloadBytes < 0 || o.Workers < 0 {
-		return fmt.Errorf("%w: negative size", errOption)
+		return fmt.Errorf("%w: negative size", ErrOption)
 	}
 	if o.PartBytes == 0 {
 		o.PartBytes = 256 << 20

@@ -72,6 +72,9 @@ func Run(ctx context.Context, r hub.Reader, dir string, opts Options) (*Manifest
 	if err != nil {
 		return nil, errors.Join(err, out.abandon())
 	}
+	if opts.Skipped != nil {
+		m.Source.Unreadable = append(slices.Clone(m.Source.Unreadable), opts.Skipped()...)
+	}
 	if err := out.commit(m); err != nil {
 		return nil, errors.Join(err, out.abandon())
 	}
@@ -207,15 +210,21 @@ func (x *run) tasks(ctx context.Context) ([]task, error) {
 		}
 		return tasks, nil
 	}
-	total := int64(-1)
+	total, instances := int64(-1), int64(0)
 	for _, t := range x.info.Tables {
 		if t.Table == source {
 			total = t.Rows
+		}
+		if t.Table == hub.Instances {
+			instances = max(t.Rows, 0)
 		}
 	}
 	ranges := x.ranges
 	if !x.filtered() && x.table.dataset != Entities {
 		x.done.Total = total
+		if source == hub.History && total >= instances {
+			x.done.Total -= instances
+		}
 	}
 	if len(ranges) <= 2 && total != 0 {
 		rows := int64(groupRows)
@@ -246,6 +255,9 @@ func (x *run) dataset(ctx context.Context) error {
 	tasks, err := x.tasks(ctx)
 	if err != nil {
 		return err
+	}
+	if x.opts.OnProgress != nil {
+		x.opts.OnProgress(x.done)
 	}
 	if len(x.opts.PartitionBy) > 0 {
 		// Each folder collects rows from every range: one worker holds them all.

@@ -129,6 +129,35 @@ func (j *joiner) find(partitionKey string) (*schema.Row, error) {
 	return nil, nil
 }
 
+// owner tells of the instance that something belongs to: its name, if folders
+// need it, and whether the filter selects it.
+func (x *run) owner(ctx context.Context, find *finder, id string) (name hiveName, wanted bool, err error) {
+	if !selects(x.ranges, id) {
+		return hiveName{}, false, nil
+	}
+	if !x.opts.Filter.byRow() && !x.hiveByName() {
+		return hiveName{}, true, nil
+	}
+	inst, err := find.find(ctx, id)
+	if err != nil {
+		return hiveName{}, false, err
+	}
+	return nameOf(id, inst), !x.opts.Filter.byRow() || inst != nil && x.opts.Filter.matches(inst), nil
+}
+
+// nameOf returns the name of the orchestrator function, or of the entity, of an
+// instance; inst is nil if it has no row. The column Name of an entity holds
+// the whole ID, which would make a folder for each.
+func nameOf(id string, inst *schema.Instance) hiveName {
+	if e, ok := schema.ParseEntityID(id); ok {
+		return hiveName{e.Name, true}
+	}
+	if inst == nil {
+		return hiveName{}
+	}
+	return hiveName{inst.Name.Value, inst.Name.Set}
+}
+
 // finder looks up single Instances rows, remembering the last.
 type finder struct {
 	r    hub.Reader
