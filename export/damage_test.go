@@ -34,12 +34,28 @@ func property(t testing.TB, name, edm, raw string) schema.Property {
 
 // storedValues are values of every type.
 var storedValues = []struct{ edm, raw string }{
-	{"", `"text"`}, {"", `""`}, {"", `7`}, {"", `-1`}, {"", `true`}, {"", `false`}, {"", `1.5`}, {"", `3.0`}, {"", `null`},
-	{"Edm.Int64", `"9007199254740993"`}, {"Edm.Double", `"NaN"`}, {"Edm.Double", `1e300`},
-	{"Edm.DateTime", `"2026-01-02T03:04:05.0000006Z"`}, {"Edm.DateTime", `"2026-01-02T03:04:05Z"`}, {"Edm.DateTime", `"0001-01-01T00:00:00Z"`},
-	{"Edm.DateTime", `"9999-12-31T23:59:59.9999999Z"`}, {"Edm.DateTime", `"yesterday"`},
-	{"Edm.Guid", `"c9da6455-213d-42c9-9a79-3e9149a57833"`}, {"Edm.Binary", `"AAH+/w=="`}, {"Edm.Later", `{"a":[1,2.50,"x"]}`},
-	{"", `{"nested":1}`}, {"", `[1,2]`},
+	{"", `"text"`},
+	{"", `""`},
+	{"", `7`},
+	{"", `-1`},
+	{"", `true`},
+	{"", `false`},
+	{"", `1.5`},
+	{"", `3.0`},
+	{"", `null`},
+	{"Edm.Int64", `"9007199254740993"`},
+	{"Edm.Double", `"NaN"`},
+	{"Edm.Double", `1e300`},
+	{"Edm.DateTime", `"2026-01-02T03:04:05.0000006Z"`},
+	{"Edm.DateTime", `"2026-01-02T03:04:05Z"`},
+	{"Edm.DateTime", `"0001-01-01T00:00:00Z"`},
+	{"Edm.DateTime", `"9999-12-31T23:59:59.9999999Z"`},
+	{"Edm.DateTime", `"yesterday"`},
+	{"Edm.Guid", `"c9da6455-213d-42c9-9a79-3e9149a57833"`},
+	{"Edm.Binary", `"AAH+/w=="`},
+	{"Edm.Later", `{"a":[1,2.50,"x"]}`},
+	{"", `{"nested":1}`},
+	{"", `[1,2]`},
 }
 
 // kept says where a property of a row is to be found: in the column that is
@@ -198,12 +214,25 @@ func TestOddPartitions(t *testing.T) {
 		current bool
 		bad     string // what the error must name
 	}{
-		{true, ""}, {true, ""}, {false, "execution_id"}, {false, ""},
-		{true, ""}, {true, "sequence"}, {true, "sequence"}, {false, "sequence"}, {false, "sequence"},
-		{false, ""}, {false, ""}, {false, "sequence"},
-		{true, ""}, {true, ""}, {false, ""},
-		{true, ""}, {false, ""},
-		{true, "execution_id"}, {false, "event_type"},
+		{true, ""},
+		{true, ""},
+		{false, "execution_id"},
+		{false, ""},
+		{true, ""},
+		{true, "sequence"},
+		{true, "sequence"},
+		{false, "sequence"},
+		{false, "sequence"},
+		{false, ""},
+		{false, ""},
+		{false, "sequence"},
+		{true, ""},
+		{true, ""},
+		{false, ""},
+		{true, ""},
+		{false, ""},
+		{true, "execution_id"},
+		{false, "event_type"},
 	}
 	got := exportRows(t, madeUpHub(rows...), export.History, export.Options{})
 	if len(got) != len(want) {
@@ -523,11 +552,22 @@ func TestDamagedMessages(t *testing.T) {
 		{fmt.Sprintf(good, "TaskCompletedEvent", "null", ""), true},
 		{fmt.Sprintf(good, "UnheardEvent", "null", ""), true},
 		{fmt.Sprintf(good, "TaskCompletedEvent", "null", `,"More":{"a":1}`), true},
-		{"", false}, {"hello", false}, {"{", false}, {"{}", false}, {"[]", false}, {"null", false}, {"e30=", false}, {"////", false},
-		{strings.Repeat(`{"a":`, 5000), false}, {`{"TaskMessage":{},"TaskMessage":{}}`, false},
+		{"", false},
+		{"hello", false},
+		{"{", false},
+		{"{}", false},
+		{"[]", false},
+		{"null", false},
+		{"e30=", false},
+		{"////", false},
+		{strings.Repeat(`{"a":`, 5000), false},
+		{`{"TaskMessage":{},"TaskMessage":{}}`, false},
 		{`{"TaskMessage":{"Event":null,"OrchestrationInstance":null}}`, false},
-		{fmt.Sprintf(wrapper, "a/gone.json.gz"), false}, {fmt.Sprintf(wrapper, "a/bad.json.gz"), false}, {fmt.Sprintf(wrapper, "../../etc/passwd"), false},
-		{fmt.Sprintf(wrapper, "a/wrapper.json.gz"), true}, {fmt.Sprintf(wrapper, `a\good.json.gz`), true},
+		{fmt.Sprintf(wrapper, "a/gone.json.gz"), false},
+		{fmt.Sprintf(wrapper, "a/bad.json.gz"), false},
+		{fmt.Sprintf(wrapper, "../../etc/passwd"), false},
+		{fmt.Sprintf(wrapper, "a/wrapper.json.gz"), true},
+		{fmt.Sprintf(wrapper, `a\good.json.gz`), true},
 	}
 	for _, test := range tests {
 		addMessage(m, test.text)
