@@ -75,8 +75,14 @@ type RestoreReport struct {
 	Differences []Difference
 }
 
-// ErrExists is returned for a target hub that exists. It wraps hub.ErrInUse.
-var ErrExists = fmt.Errorf("the target hub exists: %w", hub.ErrInUse)
+// ErrExists is returned for a target hub that exists. It is a case of
+// hub.ErrInUse.
+var ErrExists error = existsError{}
+
+type existsError struct{}
+
+func (existsError) Error() string        { return "the hub exists already" }
+func (existsError) Is(target error) bool { return target == hub.ErrInUse }
 
 // Restore copies the hub that from reads, as it is, into the account of to,
 // under the same name. It returns ErrExists, before anything is written, if the

@@ -20,17 +20,43 @@ type CaptureOptions struct {
 	// Now tells the times in the manifest. If nil, or if from is a capture
 	// itself, the manifest has those that from tells.
 	Now func() time.Time
+	// Workers is the number of key ranges of a table that are read at once; 0
+	// means 4. Memory grows with it.
+	Workers int
+	// OnProgress is called from one goroutine at a time; nil is fine.
+	OnProgress func(CaptureProgress)
 }
 
+// CaptureProgress says how far a capture is.
+type CaptureProgress struct {
+	// Part is the name of the table, queue or container that is being read.
+	Part string
+	// Items and Bytes have been read of it: rows and their text, messages, or
+	// blobs.
+	Items, Bytes int64
+	// Total is the number of items, or -1 if it is not known.
+	Total int64
+}
+
+// progressEvery is how many rows pass between two calls of OnProgress.
+const progressEvery = 500
+
 // Capture copies a hub into a new capture at path: history first, then the rows
-// that summarise it, queues, and blobs. Blobs that vanish meanwhile are noted as
-// unreadable. It returns what [hub.Reader.Info] returns for a hub that does not
+// that summarise it, queues, and blobs. Blobs that vanish meanwhile, and tables
+// that are not there, are noted as unreadable. It returns what [hub.Reader.Info] returns for a hub that does not
 // exist. If it fails, nothing is left at path.
 //
-// It holds one page of rows, one frame for each processor and one blob in memory.
+// It holds some thousand rows for each worker, one frame for each processor and
+// one blob in memory.
 func Capture(ctx context.Context, path string, from hub.Reader, opts CaptureOptions) error {
 	if opts.MaxBlobBytes == 0 {
 		opts.MaxBlobBytes = 1 << 30
+	}
+	if opts.Workers == 0 {
+		opts.Workers = 4
+	}
+	if opts.OnProgress == nil {
+		opts.OnProgress = func(CaptureProgress) {}
 	}
 	info, err := from.Info(ctx)
 	if err != nil {
@@ -44,6 +70,9 @@ func Capture(ctx context.Context, path string, from hub.Reader, opts CaptureOpti
 		return schema.TicksOf(opts.Now())
 	}
 	info.Unreadable = slices.Clip(info.Unreadable)
+	if !copied {
+		info.Unreadable = append(info.Unreadable, missingTables(&info)...)
+	}
 	started := now()
 	w, err := Create(path, opts.WriterOptions)
 	if err != nil {
@@ -60,12 +89,18 @@ func Capture(ctx context.Context, path string, from hub.Reader, opts CaptureOpti
 			if err != nil {
 				return err
 			}
-			for row, err := range from.Rows(ctx, table, hub.Keys{}) {
+			p := CaptureProgress{Part: t.Name, Total: t.Rows}
+			opts.OnProgress(p)
+			for row, err := range hub.ParallelRows(ctx, from, table, opts.Workers) {
 				if err != nil {
 					return fmt.Errorf("capture %s: %w", t.Name, err)
 				}
 				if err := tw.Append(&row); err != nil {
 					return err
+				}
+				if p.Items++; p.Items%progressEvery == 0 {
+					p.Bytes = tw.bytes
+					opts.OnProgress(p)
 				}
 			}
 			ended := now()
@@ -82,11 +117,12 @@ func Capture(ctx context.Context, path string, from hub.Reader, opts CaptureOpti
 		return fmt.Errorf("capture queues: %w", err)
 	}
 	for _, q := range queues {
+		opts.OnProgress(CaptureProgress{Part: q.Name, Total: -1})
 		if err := w.Queue(q, from.Messages(ctx, q.Name)); err != nil {
 			return err
 		}
 	}
-	if err := captureBlobs(ctx, w, from, opts.MaxBlobBytes, &info); err != nil {
+	if err := captureBlobs(ctx, w, from, &opts, &info); err != nil {
 		return err
 	}
 	if !copied {
@@ -95,7 +131,18 @@ func Capture(ctx context.Context, path string, from hub.Reader, opts CaptureOpti
 	return w.Close(info)
 }
 
-func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, limit int64, info *hub.Info) error {
+// missingTables lists the tables that every hub has and this one has not: it is
+// half-deleted, or its name was given in the wrong case.
+func missingTables(info *hub.Info) (missing []hub.Unreadable) {
+	for _, t := range [...]hub.Table{hub.Instances, hub.History} {
+		if !slices.ContainsFunc(info.Tables, func(have hub.TableInfo) bool { return have.Table == t }) {
+			missing = append(missing, hub.Unreadable{Artifact: "table " + info.Names.Table(t), Reason: hub.ErrNotFound.Error()})
+		}
+	}
+	return missing
+}
+
+func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, opts *CaptureOptions, info *hub.Info) error {
 	containers, err := from.Containers(ctx)
 	if err != nil {
 		return fmt.Errorf("capture containers: %w", err)
@@ -104,11 +151,13 @@ func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, limit int64, 
 		if err := w.Container(c); err != nil {
 			return err
 		}
+		p := CaptureProgress{Part: c.Name, Total: -1}
+		opts.OnProgress(p)
 		for b, err := range from.Blobs(ctx, c.Name, "") {
 			if err != nil {
 				return fmt.Errorf("capture container %s: %w", c.Name, err)
 			}
-			data, err := from.ReadBlob(ctx, b.Container, b.Name, limit)
+			data, err := from.ReadBlob(ctx, b.Container, b.Name, opts.MaxBlobBytes)
 			if errors.Is(err, hub.ErrNotFound) || errors.Is(err, hub.ErrTooLarge) {
 				info.Unreadable = append(info.Unreadable,
 					hub.Unreadable{Artifact: "blob " + b.Container + "/" + b.Name, Reason: err.Error()})
@@ -121,6 +170,9 @@ func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, limit int64, 
 			if err := w.Blob(b, data); err != nil {
 				return err
 			}
+			p.Items++
+			p.Bytes += int64(len(data))
+			opts.OnProgress(p)
 		}
 	}
 	return nil

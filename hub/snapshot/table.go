@@ -34,6 +34,7 @@ type TableWriter struct {
 	free    []*packing // whose memory can be used again
 	frames  []frame
 	offset  int64
+	bytes   int64 // of text, before compression
 	err     error
 }
 
@@ -113,6 +114,7 @@ func (t *TableWriter) append(r *schema.Row) error {
 		return fmt.Errorf("%d bytes", len(t.text)-start)
 	}
 	t.text = append(t.text, '\n')
+	t.bytes += int64(len(t.text) - start)
 	t.next.rows++
 	t.meta.Rows++
 	return nil
