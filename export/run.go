@@ -239,7 +239,7 @@ func (x *run) tasks(ctx context.Context) ([]task, error) {
 		if err != nil {
 			return nil, err
 		}
-		ranges = intersect(split, ranges)
+		ranges = hub.Intersect(split, ranges)
 	}
 	var tasks []task
 	for _, keys := range ranges {

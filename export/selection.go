@@ -27,15 +27,13 @@ func (f *Filter) ranges() []hub.Keys {
 		base = []hub.Keys{{}}
 	}
 	if f.IDPrefix != "" {
-		p := schema.EscapeKey(f.IDPrefix)
-		base = intersect(base, []hub.Keys{{From: p, To: schema.PrefixEnd(p)}})
+		base = hub.Intersect(base, []hub.Keys{hub.Prefix(f.IDPrefix)})
 	}
-	// Entity IDs are those that begin with @, the character before A.
 	switch f.Entities {
 	case OnlyEntities:
-		base = intersect(base, []hub.Keys{{From: "@", To: "A"}})
+		base = hub.Intersect(base, hub.EntityKeys())
 	case NoEntities:
-		base = intersect(base, []hub.Keys{{To: "@"}, {From: "A"}})
+		base = hub.Intersect(base, hub.OrchestrationKeys())
 	}
 	return base
 }
@@ -44,40 +42,6 @@ func (f *Filter) ranges() []hub.Keys {
 func selects(ranges []hub.Keys, instanceID string) bool {
 	key := schema.EscapeKey(instanceID)
 	return slices.ContainsFunc(ranges, func(k hub.Keys) bool { return k.Contains(key, "") })
-}
-
-// intersect returns the ranges common to a and b, both in key order.
-func intersect(a, b []hub.Keys) []hub.Keys {
-	var out []hub.Keys
-	for len(a) > 0 && len(b) > 0 {
-		from, to := laterStart(a[0].From, b[0].From), earlierEnd(a[0].To, b[0].To)
-		if to == "" || schema.CompareKeys(from, to) < 0 {
-			out = append(out, hub.Keys{From: from, To: to})
-		}
-		// The range that ends first can meet nothing more.
-		if to != "" && a[0].To == to {
-			a = a[1:]
-		} else if to != "" {
-			b = b[1:]
-		} else {
-			break
-		}
-	}
-	return out
-}
-
-func laterStart(a, b string) string {
-	if schema.CompareKeys(a, b) < 0 {
-		return b
-	}
-	return a
-}
-
-func earlierEnd(a, b string) string {
-	if a == "" || b != "" && schema.CompareKeys(b, a) < 0 {
-		return b
-	}
-	return a
 }
 
 // matches reports whether an Instances row passes the conditions on its columns.

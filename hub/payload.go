@@ -31,7 +31,11 @@ func LoadText(ctx context.Context, r BlobReader, container, name string, limit i
 		limit = DefaultPayloadBytes
 	}
 	stored, err := r.ReadBlob(ctx, container, name, limit)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		// Without the request, which would make exports of one hub differ.
+		return "", fmt.Errorf("blob %s: %w", name, ErrNotFound)
+	case err != nil:
 		return "", err // names the blob
 	}
 	text, err := gunzip(stored, limit)

@@ -67,29 +67,6 @@ type Reader interface {
 	Close() error
 }
 
-// Keys selects rows of a table: PartitionKey from From on and before To, where
-// empty strings leave the range open, and only RowKey where that is set. The
-// zero value selects every row.
-//
-// Instances rows have the empty RowKey, which cannot be asked for this way and
-// need not be.
-type Keys struct {
-	From, To string
-	RowKey   string
-}
-
-// Partition selects the rows of one partition.
-func Partition(partitionKey string) Keys {
-	return Keys{From: partitionKey, To: partitionKey + "\x00"}
-}
-
-// Contains reports whether k selects the row with these keys.
-func (k Keys) Contains(partitionKey, rowKey string) bool {
-	return (k.RowKey == "" || rowKey == k.RowKey) &&
-		(k.From == "" || schema.CompareKeys(partitionKey, k.From) >= 0) &&
-		(k.To == "" || schema.CompareKeys(partitionKey, k.To) < 0)
-}
-
 // Origin says how a partition count is known, the best source first.
 //
 // Source: durabletask 2.9.1, AzureStorageOrchestrationService.cs:639-678.
