@@ -1,6 +1,8 @@
 // Package manage asks a task hub about its instances, in the way and with the
 // answers of the framework's own management API: one status, a filtered list
-// page by page, the history of the current execution. It also sums a hub up.
+// page by page, the history of the current execution, entities and their states.
+// It also decodes the messages that wait in the queues ([Query.Messages]), sums a
+// hub up ([Describe]) and says what is missing of one ([ArtifactsOf]).
 //
 // Start with [New]:
 //

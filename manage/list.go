@@ -42,25 +42,11 @@ func (f *Filter) matches(i *schema.Instance) bool {
 
 // ranges returns the keys that can match, from a key on, in key order.
 func (f *Filter) ranges(from string) []hub.Keys {
-	prefix := schema.EscapeKey(f.IDPrefix)
-	all := hub.Keys{From: prefix, To: schema.PrefixEnd(prefix)}
-	if schema.CompareKeys(from, all.From) > 0 {
-		all.From = from
+	keys := hub.Intersect([]hub.Keys{{From: from}}, []hub.Keys{hub.Prefix(f.IDPrefix)})
+	if f.NoEntities {
+		keys = hub.Intersect(keys, hub.OrchestrationKeys())
 	}
-	if !f.NoEntities {
-		return []hub.Keys{all}
-	}
-	// Entity IDs begin with @, the character before A.
-	below, above := all, all
-	if below.To == "" || schema.CompareKeys(below.To, "@") > 0 {
-		below.To = "@"
-	}
-	if schema.CompareKeys(above.From, "A") < 0 {
-		above.From = "A"
-	}
-	return slices.DeleteFunc([]hub.Keys{below, above}, func(k hub.Keys) bool {
-		return k.To != "" && schema.CompareKeys(k.From, k.To) >= 0
-	})
+	return keys
 }
 
 // Page is a part of a list.

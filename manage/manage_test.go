@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -331,7 +332,7 @@ func TestDescribe(t *testing.T) {
 			lease("intent/test-control-00", `{`),
 			lease("taskhub.json", `{}`),
 		},
-	}))
+	}), manage.DescribeOptions{Now: func() time.Time { return (t0 + 5*schema.Ticks(1e7)).Time() }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +358,8 @@ func TestDescribe(t *testing.T) {
 			{Queue: "test-control-00", Source: "partitions-table", Owner: "w1", ExpiresAt: t0},
 			{Queue: "test-control-00", Source: "default", Owner: "w2", LeaseState: "leased"},
 		},
-		AppLease: "app",
+		AppLease: "app", ObservedAt: t0 + 5e7, Running: manage.RunningYes,
+		Evidence: []string{"leases of partitions held: 1", "leases of partitions that ended less than 60 s before: 1"},
 	}
 	if diff := cmp.Diff(want, o); diff != "" {
 		t.Errorf("Describe (-want +got):\n%s", diff)
@@ -369,7 +371,7 @@ func TestErrors(t *testing.T) {
 	if _, err := manage.New(t.Context(), none, manage.Options{}); !errors.Is(err, hub.ErrNotFound) {
 		t.Errorf("New of no hub: %v, want %v", err, hub.ErrNotFound)
 	}
-	if _, err := manage.Describe(t.Context(), none); !errors.Is(err, hub.ErrNotFound) {
+	if _, err := manage.Describe(t.Context(), none, manage.DescribeOptions{}); !errors.Is(err, hub.ErrNotFound) {
 		t.Errorf("Describe of no hub: %v, want %v", err, hub.ErrNotFound)
 	}
 	r := testhub.OpenHub(t, "dtfx-2.9.1")
@@ -387,7 +389,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("History, cancelled: %v", err)
 		}
 	}
-	if _, err := manage.Describe(ctx, r); !errors.Is(err, context.Canceled) {
+	if _, err := manage.Describe(ctx, r, manage.DescribeOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Describe, cancelled: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/schema"
@@ -20,10 +21,44 @@ type Overview struct {
 	// Partitions tells who owns the control queues, by name. A hub that has
 	// run under several partition managers has leases of each.
 	Partitions []Partition
-	// AppLease is the ID of the app that holds the hub's app lease, if any.
+	// AppLease is the ID of the app that holds the hub's app lease, or held it last.
 	AppLease string
+	// ObservedAt is when the owners were looked at: ages count to it.
+	ObservedAt schema.Ticks
+	// Running says whether an app was running then, and Evidence why, the
+	// strongest reason first.
+	Running  Running
+	Evidence []string
 	// Problems lists what could not be read, each with its place.
 	Problems []error
+}
+
+// Running is what one look tells of whether an app runs a hub.
+type Running string
+
+// What one look tells.
+const (
+	// RunningYes means that a worker holds a lease. It may have died in the last
+	// minute, before its lease ends.
+	RunningYes Running = "yes"
+	// RunningMaybe means that a lease has just ended, within what clocks differ.
+	RunningMaybe Running = "maybe"
+	// RunningNoSign means that nobody holds a lease. Clients that start instances
+	// never do.
+	RunningNoSign Running = "no-sign"
+)
+
+// clockSkew is how far the clocks of workers, service and us may differ.
+const clockSkew = 60 * time.Second
+
+// DescribeOptions tunes [Describe]. The zero value is for captures.
+type DescribeOptions struct {
+	// Now is the time for a live hub; nil leaves the age of leases unknown. A
+	// capture has a time of its own.
+	Now func() time.Time
+	// CountHistory reads the whole History table of a live hub to count its rows;
+	// a capture knows them.
+	CountHistory bool
 }
 
 // InstanceCounts counts the rows of the Instances table.
@@ -78,7 +113,7 @@ type Partition struct {
 	Owner     string // empty: unowned
 	NextOwner string // a worker that is taking it over
 	// OwnedSince, LastRenewal and ExpiresAt are zero where the lease does not
-	// tell them: a lease blob has none.
+	// tell them. A lease blob has only OwnedSince: it is written when it is taken.
 	OwnedSince, LastRenewal, ExpiresAt schema.Ticks
 	Draining                           bool
 	LeaseState                         string // of a lease blob: leased, available, …
@@ -91,10 +126,11 @@ const partitionsTable = string(hub.FromPartitionsTable)
 const maxLeaseBytes = 64 << 10
 
 // Describe sums a hub up. It reads the Instances and Partitions tables, the
-// queues and the list of blobs once each, and no history.
+// queues and the list of blobs once each, and no history unless it is told to.
+// What it counts that way is in Overview.Hub.Tables, too.
 //
 // It returns [hub.ErrNotFound] if nothing of the hub exists.
-func Describe(ctx context.Context, r hub.Reader) (*Overview, error) {
+func Describe(ctx context.Context, r hub.Reader, opts DescribeOptions) (*Overview, error) {
 	info, err := r.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -109,10 +145,17 @@ func Describe(ctx context.Context, r hub.Reader) (*Overview, error) {
 	if err := o.tablePartitions(ctx, r); err != nil {
 		return nil, err
 	}
+	o.observed(opts)
+	if opts.CountHistory {
+		if err := o.countHistory(ctx, r); err != nil {
+			return nil, err
+		}
+	}
 	if err := o.countBlobs(ctx, r); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(o.Partitions, func(a, b Partition) int { return strings.Compare(a.Queue, b.Queue) })
+	o.judge()
 	return o, nil
 }
 
@@ -159,6 +202,7 @@ func (o *Overview) countInstances(ctx context.Context, r hub.Reader) error {
 		f.Total++
 		f.ByStatus[i.Status()]++
 	}
+	o.counted(hub.Instances, n.Orchestrations+n.Entities)
 	keys := slices.SortedFunc(maps.Keys(byFunction), func(a, b function) int {
 		switch {
 		case a.entity == b.entity:
@@ -211,7 +255,92 @@ func (o *Overview) tablePartitions(ctx context.Context, r hub.Reader) error {
 			Draining: p.IsDraining.Value,
 		})
 	}
+	o.counted(hub.Partitions, int64(len(o.Partitions)))
 	return nil
+}
+
+func (o *Overview) countHistory(ctx context.Context, r hub.Reader) error {
+	if !slices.ContainsFunc(o.Hub.Tables, func(t hub.TableInfo) bool { return t.Table == hub.History && t.Rows < 0 }) {
+		return nil
+	}
+	rows := int64(0)
+	for _, err := range r.Rows(ctx, hub.History, hub.Keys{}) {
+		if err != nil {
+			return fmt.Errorf("count history: %w", err)
+		}
+		rows++
+	}
+	o.counted(hub.History, rows)
+	return nil
+}
+
+// counted fills in the number of rows of a table that did not tell it.
+func (o *Overview) counted(table hub.Table, rows int64) {
+	for i := range o.Hub.Tables {
+		if t := &o.Hub.Tables[i]; t.Table == table && t.Rows < 0 {
+			t.Rows = rows
+		}
+	}
+}
+
+// observed notes when the partitions were read.
+func (o *Overview) observed(opts DescribeOptions) {
+	o.ObservedAt = o.Hub.Finished
+	for _, t := range o.Hub.Tables {
+		if t.Table == hub.Partitions && t.Finished != 0 {
+			o.ObservedAt = t.Finished
+		}
+	}
+	if o.ObservedAt == 0 && opts.Now != nil {
+		o.ObservedAt = schema.TicksOf(opts.Now())
+	}
+}
+
+// judge decides whether an app is running. A hub may have leases of a partition
+// manager that it no longer uses: any lease that is held counts, whichever kind.
+//
+// What one look cannot see, such as renewals going on, is left out.
+//
+// Source: storage-format.md §8.4.
+func (o *Overview) judge() {
+	held, ended := 0, 0
+	for _, p := range o.Partitions {
+		switch {
+		case p.Source != partitionsTable:
+			if p.LeaseState == "leased" {
+				held++
+			}
+		case p.Owner == "" || p.ExpiresAt == 0 || o.ObservedAt == 0:
+		case p.ExpiresAt > o.ObservedAt:
+			held++
+		case o.ObservedAt.Time().Sub(p.ExpiresAt.Time()) < clockSkew:
+			ended++
+		}
+	}
+	o.Running = RunningNoSign
+	if ended > 0 {
+		o.Running = RunningMaybe
+		o.Evidence = append(o.Evidence, fmt.Sprintf("leases of partitions that ended less than %d s before: %d", clockSkew/time.Second, ended))
+	}
+	for _, c := range o.Containers {
+		if c.Name == o.Hub.Names.AppLease() && c.LeaseState == "leased" {
+			o.Running = RunningYes
+			o.Evidence = slices.Insert(o.Evidence, 0, "the app lease is held")
+		}
+	}
+	if held > 0 {
+		o.Running = RunningYes
+		o.Evidence = slices.Insert(o.Evidence, 0, fmt.Sprintf("leases of partitions held: %d", held))
+	}
+}
+
+// Age returns how long before o.ObservedAt t was; ok is false if either is
+// unknown. It is negative for a time in the future.
+func (o *Overview) Age(t schema.Ticks) (age time.Duration, ok bool) {
+	if t == 0 || o.ObservedAt == 0 {
+		return 0, false
+	}
+	return o.ObservedAt.Time().Sub(t.Time()), true
 }
 
 func (o *Overview) countBlobs(ctx context.Context, r hub.Reader) error {
@@ -265,7 +394,7 @@ func (o *Overview) leaseBlob(ctx context.Context, r hub.Reader, b hub.Blob) erro
 	}
 	p := Partition{Queue: queue, Source: kind, LeaseState: b.LeaseState}
 	if l.Owner != nil {
-		p.Owner = *l.Owner
+		p.Owner, p.OwnedSince = *l.Owner, b.LastModified
 	}
 	o.Partitions = append(o.Partitions, p)
 	return nil

@@ -33,17 +33,24 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:  "taskhub",
 		Usage: "look into Durable Functions task hubs without running them",
 		Description: "A task hub is what Durable Functions keeps in Azure Storage: tables, queues and blobs.\n" +
-			"taskhub reads captures of hubs, files that end in .taskhub. It changes nothing in them.\n\n" +
+			"taskhub reads hubs in storage accounts, and captures of hubs, which are files that end in\n" +
+			".taskhub. Only restore writes to an account; no other command changes or creates anything there.\n\n" +
 			"\"taskhub COMMAND --help\" explains a command, with examples and its exit codes.",
 		Version:   version(),
 		Writer:    stdout,
 		ErrWriter: stderr,
 		Commands: []*cli.Command{
-			exportCommand(),
+			hubsCommand(),
 			infoCommand(),
+			queuesCommand(),
 			getInstancesCommand(),
 			getRuntimeStatusCommand(),
 			getHistoryCommand(),
+			getEntityCommand(),
+			listEntitiesCommand(),
+			exportCommand(),
+			captureCommand(),
+			restoreCommand(),
 		},
 		Action:                    rootAction,
 		OnUsageError:              onUsageError,
@@ -64,12 +71,17 @@ func rootAction(c *cli.Context) error {
 	return usagef("", "no command given")
 }
 
-// command completes a command. do gets a context whose options are parsed and
-// which has no arguments left.
+// command completes a command that reads a hub. do gets a context whose options
+// are parsed and which has no arguments left.
 func command(c *cli.Command, do func(*session) error) *cli.Command {
+	return commandWith(sourceFlags(), c, do)
+}
+
+// commandWith completes a command that reads what the options in source name.
+func commandWith(source []cli.Flag, c *cli.Command, do func(*session) error) *cli.Command {
 	c.HideHelpCommand = true
 	c.OnUsageError = onUsageError
-	c.Flags = append(append(sourceFlags(), c.Flags...), jsonFlag())
+	c.Flags = append(append(source, c.Flags...), jsonFlag())
 	c.Action = func(ctx *cli.Context) error {
 		if ctx.Args().Present() {
 			// Options after it would have been ignored.

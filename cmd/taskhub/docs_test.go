@@ -83,7 +83,7 @@ func structFields(typ reflect.Type, prefix string) []string {
 func TestJSONDocument(t *testing.T) {
 	doc := documented(t)
 	for kind, v := range map[string]any{
-		"export": exportReport{}, "info": infoReport{}, "page": pageReport{}, "not-found": notFoundReport{}, "error": messageReport{},
+		"export": exportReport{}, "info": infoReport{}, "hub": hubReport{}, "message": messageLine{}, "queue": queueLine{}, "page": pageReport{}, "not-found": notFoundReport{}, "error": messageReport{},
 	} {
 		if diff := cmp.Diff(structFields(reflect.TypeOf(v), ""), doc[kind]); diff != "" {
 			t.Errorf("docs/json.md, %s (-program +document):\n%s", kind, diff)
@@ -99,6 +99,9 @@ func TestJSONDocument(t *testing.T) {
 		collect(t, seen, "get-instances", "--snapshot", hub, "--top", "1000")
 		collect(t, seen, "export", "--snapshot", hub, "--out", filepath.Join(t.TempDir(), "out"))
 		collect(t, seen, "get-runtime-status", "--snapshot", hub, "--id", "no such instance")
+		collect(t, seen, "hubs", "--snapshot", hub)
+		collect(t, seen, "queues", "--snapshot", hub)
+		collect(t, seen, "list-entities", "--snapshot", hub, "--include-deleted")
 		if rec.Name == "dtfx-2.9.1" {
 			var stdout bytes.Buffer
 			run(t.Context(), []string{"taskhub", "get-instances", "--snapshot", hub, "--top", "1000", "--json"}, &stdout, io.Discard)
@@ -120,7 +123,7 @@ func TestJSONDocument(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"instance", "event", "warning"} {
+	for _, kind := range []string{"instance", "entity", "event", "warning"} {
 		for _, f := range doc[kind] {
 			if !seen[kind][f] {
 				t.Errorf("docs/json.md, %s: field %s is never printed", kind, f)
@@ -157,7 +160,7 @@ func addPaths(paths map[string]bool, prefix string, v map[string]any, flat bool)
 	for name, inner := range v {
 		path := prefix + name
 		paths[path] = true
-		if flat || name == "by_status" || name == "Tags" {
+		if flat || name == "by_status" || name == "Tags" || name == "state" {
 			continue
 		}
 		switch inner := inner.(type) {
@@ -215,6 +218,10 @@ func TestNoHub(t *testing.T) {
 		{"get-instances"},
 		{"get-runtime-status", "--id", "a"},
 		{"get-history", "--id", "a"},
+		{"get-entity", "--id", "@a@b"},
+		{"list-entities"},
+		{"queues"},
+		{"hubs"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), append(append([]string{"taskhub"}, args...), "--snapshot", path), &stdout, &stderr)

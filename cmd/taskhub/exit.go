@@ -12,6 +12,7 @@ import (
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/snapshot"
 	"github.com/taskhub-tools/taskhub/internal/ui"
+	"github.com/taskhub-tools/taskhub/migrate"
 )
 
 // The exit codes of all commands. docs/exit-codes.md explains them.
@@ -19,8 +20,10 @@ const (
 	exitDone         = 0
 	exitFailed       = 1
 	exitUsage        = 2
+	exitFindings     = 3
 	exitSkipped      = 4
 	exitNotFound     = 10
+	exitInUse        = 11
 	exitUnauthorized = 12
 	exitInterrupted  = 130
 )
@@ -30,8 +33,10 @@ var exitMeaning = map[int]string{
 	exitDone:         "done",
 	exitFailed:       "failed",
 	exitUsage:        "wrong usage: unknown option, missing or bad value",
+	exitFindings:     "done, but there are differences",
 	exitSkipped:      "done, but something could not be read and was left out",
 	exitNotFound:     "the hub does not exist",
+	exitInUse:        "the hub is in use, or exists where it must not",
 	exitUnauthorized: "not authorised",
 	exitInterrupted:  "interrupted",
 }
@@ -54,12 +59,19 @@ type skippedError struct{ text string }
 
 func (e *skippedError) Error() string { return e.text }
 
+// findingsError says that a command has done its work and found something, each
+// of which it has told.
+type findingsError struct{ text string }
+
+func (e *findingsError) Error() string { return e.text }
+
 var errInterrupted = errors.New("interrupted")
 
 // exitCode returns the code for an error. What is not known here has failed.
 func exitCode(err error) int {
 	var usage *usageError
 	var skipped *skippedError
+	var findings *findingsError
 	switch {
 	case err == nil:
 		return exitDone
@@ -69,6 +81,10 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &skipped):
 		return exitSkipped
+	case errors.As(err, &findings):
+		return exitFindings
+	case errors.Is(err, hub.ErrInUse):
+		return exitInUse
 	case errors.Is(err, hub.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, hub.ErrUnauthorized):
@@ -96,6 +112,7 @@ type messageReport struct {
 
 // message writes one line to stderr. An error there has nowhere to go.
 func message(w io.Writer, asJSON bool, kind string, code int, text, hint string) {
+	text, hint = scrub(text), scrub(hint)
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if asJSON {
 		_ = writeJSON(w, messageReport{kind, text, code, hint})
@@ -112,6 +129,7 @@ func hint(err error) string {
 	var usage *usageError
 	var damage *snapshot.DamageError
 	var salvaged *salvageError
+	var source *sourceError
 	switch {
 	case errors.As(err, &usage):
 		if usage.command == "" {
@@ -125,6 +143,10 @@ func hint(err error) string {
 		case !errors.As(err, &salvaged):
 			return "--salvage reads what is not damaged"
 		}
+	case errors.Is(err, migrate.ErrExists):
+		return "--resume goes on with an interrupted restoration"
+	case errors.As(err, &source):
+		return source.account.hint(err)
 	case errors.Is(err, fs.ErrExist):
 		return "--overwrite replaces what is there"
 	}

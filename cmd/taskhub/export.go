@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/taskhub-tools/taskhub/export"
 	"github.com/taskhub-tools/taskhub/hub"
+	"github.com/taskhub-tools/taskhub/hub/snapshot"
 	"github.com/taskhub-tools/taskhub/internal/ui"
 )
 
@@ -28,7 +30,7 @@ func exportCommand() *cli.Command {
 				"taskhub export --snapshot orders.taskhub --out failed --runtime-status failed terminated --redact hash",
 				"taskhub export --snapshot orders.taskhub --out - --dataset history --id order-1 | jq .event_type",
 			},
-			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitInterrupted,
+			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitUnauthorized, exitInterrupted,
 		),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "the folder to write, `DIR`; - writes NDJSON of one --dataset to stdout"},
@@ -62,9 +64,10 @@ func runExport(s *session) error {
 	if out == "-" {
 		return streamExport(s, opts)
 	}
-	progress := newProgress(s)
-	opts.OnProgress = progress.update
+	progress := s.progressLine()
+	opts.OnProgress = progress.onProgress
 	return s.withSource(func(r hub.Reader) error {
+		opts.Skipped = func() []hub.Unreadable { return damageOf(r) }
 		progress.start()
 		defer progress.stop()
 		began := time.Now()
@@ -135,11 +138,11 @@ func streamExport(s *session, opts export.Options) error {
 			return s.usagef("--%s is about files and has no meaning with --out -", name)
 		}
 	}
-	progress := newProgress(s)
+	progress := s.progressLine()
 	if ui.IsTerminal(s.App.Writer) {
 		progress = nil // the rows themselves show it
 	}
-	opts.OnProgress = progress.update
+	opts.OnProgress = progress.onProgress
 	return s.withSource(func(r hub.Reader) error {
 		progress.start()
 		defer progress.stop()
@@ -150,6 +153,18 @@ func streamExport(s *session, opts export.Options) error {
 		progress.stop()
 		return s.exportGaps(r, stats.Errors)
 	})
+}
+
+// damageOf lists what had to be left out of a damaged capture.
+func damageOf(r hub.Reader) (left []hub.Unreadable) {
+	c, ok := r.(*snapshot.Reader)
+	if !ok {
+		return nil
+	}
+	for _, d := range c.Damage() {
+		left = append(left, hub.Unreadable{Artifact: cmp.Or(d.File, "the capture"), Reason: d.Error()})
+	}
+	return left
 }
 
 // exportGaps tells what an export lacks: rows with an error, and what was not
@@ -215,31 +230,7 @@ func exportSummary(w io.Writer, m *export.Manifest, out string, took time.Durati
 	return errors.Join(err, t.Write(w))
 }
 
-// exportProgress shows the progress of an export. A nil one shows nothing.
-type exportProgress struct{ line *ui.Progress }
-
-func newProgress(s *session) *exportProgress {
-	if s.json || !ui.IsTerminal(s.stderr) {
-		return nil
-	}
-	width := func() int { return ui.TerminalWidth(s.stderr) }
-	return &exportProgress{ui.NewProgress(s.stderr, width, time.Now)}
-}
-
-func (p *exportProgress) start() {
-	if p != nil {
-		p.line.Start()
-	}
-}
-
-func (p *exportProgress) stop() {
-	if p != nil {
-		p.line.Stop()
-	}
-}
-
-func (p *exportProgress) update(e export.Progress) {
-	if p != nil {
-		p.line.Update(ui.Step{Name: string(e.Dataset), Done: e.Rows, Total: e.Total, Bytes: e.Bytes})
-	}
+// onProgress shows the progress of an export on a line.
+func (p *progressLine) onProgress(e export.Progress) {
+	p.update(ui.Step{Name: string(e.Dataset), Done: e.Rows, Total: e.Total, Bytes: e.Bytes})
 }

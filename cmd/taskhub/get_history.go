@@ -19,7 +19,7 @@ func getHistoryCommand() *cli.Command {
 				"taskhub get-history --snapshot orders.taskhub --id order-1",
 				"taskhub get-history --snapshot orders.taskhub --id order-1 --json | jq -r .EventType",
 			},
-			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitInterrupted,
+			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitUnauthorized, exitInterrupted,
 		),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "id", Usage: "the instance `ID`"},

@@ -18,14 +18,14 @@ func getInstancesCommand() *cli.Command {
 		Description: description(
 			"Lists instances in the order of their keys, with filters, as \"func durable get-instances\"\n"+
 				"does: a JSON array, and below it a continuation token, which is empty at the end. The\n"+
-				"token goes on with --continuation-token where the list stopped; it is valid for any\n"+
-				"capture of the hub and tells nothing but where to go on. With --json there is one object\n"+
+				"token goes on with --continuation-token where the list stopped; it is valid for the\n"+
+				"hub and for any capture of it, and tells nothing but where to go on. With --json there is one object\n"+
 				"a line and a last one with the token.",
 			[]string{
 				"taskhub get-instances --snapshot orders.taskhub --runtime-status failed --top 100",
 				"taskhub get-instances --snapshot orders.taskhub --created-after 2026-11-22T04:00Z --json",
 			},
-			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitInterrupted,
+			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitUnauthorized, exitInterrupted,
 		),
 		Flags: []cli.Flag{
 			createdAfterFlag(), createdBeforeFlag(), statusFlag(), nameFlag(), idPrefixFlag(),
@@ -53,13 +53,9 @@ func runGetInstances(s *session) error {
 	}
 	f.IDPrefix = s.String(optIDPrefix)
 	f.NoEntities = s.Bool("no-entities")
-	top := s.Int("top")
-	if top < 1 {
-		return s.usagef("option --top: must be at least 1")
-	}
-	token := manage.Token(s.String("continuation-token"))
-	if !token.Valid() {
-		return s.usagef("option --continuation-token: %v", manage.ErrToken)
+	top, token, err := s.page()
+	if err != nil {
+		return err
 	}
 	return s.withQuery(func(q *manage.Query) error {
 		list := listWriter{s: s}
@@ -157,7 +153,7 @@ func (l *listWriter) end(token manage.Token) error {
 	return err
 }
 
-// pageReport is the last line of get-instances --json.
+// pageReport is the last line of a list with --json.
 type pageReport struct {
 	Type  string       `json:"type"`
 	Count int          `json:"count"`

@@ -22,7 +22,7 @@ func getRuntimeStatusCommand() *cli.Command {
 				"taskhub get-runtime-status --snapshot orders.taskhub --id order-1 --show-input --show-output",
 				"taskhub get-runtime-status --snapshot orders.taskhub --id '@counter@c1' --json",
 			},
-			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitInterrupted,
+			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitUnauthorized, exitInterrupted,
 		),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "id", Usage: "the instance `ID`"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,26 +15,38 @@ import (
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
+const optCountHistory = "count-history"
+
 func infoCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:  "info",
 		Usage: "sum a hub up",
 		Description: description(
 			"Shows what a hub holds: rows of its tables, instances by status and by function, messages\n"+
-				"seen and counted in its queues, blobs and their size, who owns the partitions, and what\n"+
-				"could not be read when it was captured. Reads no history.",
+				"seen and counted in its queues and how old the oldest is, blobs and their size, who owns\n"+
+				"the partitions and for how long, and what could not be read. Of a live hub it reads no\n"+
+				"history and cannot tell the number of its rows, unless --count-history.\n\n"+
+				"Whether an app is running is what its leases tell at one look: \"yes\" if any is held, and\n"+
+				"up to a minute after a crash; \"maybe\" if one has just ended, which may be a matter of\n"+
+				"clocks; \"no sign\" otherwise. Clients that only start instances hold no lease.",
 			[]string{
 				"taskhub info --snapshot orders.taskhub",
+				"taskhub info --task-hub-name Orders --connection-string-setting AzureWebJobsStorage",
 				"taskhub info --snapshot orders.taskhub --json | jq .instances.by_status",
 			},
-			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitInterrupted,
+			exitDone, exitFailed, exitUsage, exitSkipped, exitNotFound, exitUnauthorized, exitInterrupted,
 		),
+		Flags: []cli.Flag{
+			&cli.BoolFlag{DisableDefaultText: true, Name: optCountHistory, Usage: "count the rows of the history of a live hub, which reads all of it"},
+		},
 	}, runInfo)
 }
 
 func runInfo(s *session) error {
 	return s.withSource(func(r hub.Reader) error {
-		o, err := manage.Describe(s.ctx, r)
+		o, err := manage.Describe(s.ctx, r, manage.DescribeOptions{
+			Now: time.Now, CountHistory: s.Bool(optCountHistory),
+		})
 		if err != nil {
 			return err
 		}
@@ -64,6 +77,9 @@ type infoReport struct {
 	Containers         []containerReport `json:"containers"`
 	Partitions         []partitionReport `json:"partitions"`
 	AppLease           string            `json:"app_lease_owner,omitempty"`
+	ObservedAt         string            `json:"observed_at,omitempty"`
+	AppRunning         manage.Running    `json:"app_running"`
+	Evidence           []string          `json:"app_running_evidence"`
 	Unreadable         []hub.Unreadable  `json:"unreadable"`
 }
 
@@ -98,6 +114,7 @@ type queueReport struct {
 	Approximate    int64  `json:"approximate_count"`
 	Seen           int64  `json:"seen"`
 	OldestInserted string `json:"oldest_inserted_time,omitempty"`
+	OldestAgeMS    *int64 `json:"oldest_age_ms,omitempty"`
 }
 
 type containerReport struct {
@@ -114,6 +131,7 @@ type partitionReport struct {
 	NextOwner   string `json:"next_owner,omitempty"`
 	OwnedSince  string `json:"owned_since,omitempty"`
 	LastRenewal string `json:"last_renewal,omitempty"`
+	RenewalAge  *int64 `json:"last_renewal_age_ms,omitempty"`
 	ExpiresAt   string `json:"expires_at,omitempty"`
 	Draining    bool   `json:"draining"`
 	LeaseState  string `json:"lease_state,omitempty"`
@@ -127,6 +145,7 @@ func newInfoReport(o *manage.Overview) infoReport {
 		PartitionCount: h.PartitionCount, PartitionCountFrom: h.PartitionCountFrom,
 		Tables: []tableReport{}, Queues: []queueReport{}, Containers: []containerReport{},
 		Partitions: []partitionReport{}, AppLease: o.AppLease,
+		ObservedAt: stamp(o.ObservedAt), AppRunning: o.Running, Evidence: append([]string{}, o.Evidence...),
 		Unreadable: append([]hub.Unreadable{}, h.Unreadable...),
 		Instances: instancesReport{
 			Orchestrations: n.Orchestrations, Entities: n.Entities, Undecodable: n.Undecodable,
@@ -141,14 +160,15 @@ func newInfoReport(o *manage.Overview) infoReport {
 		r.Instances.ByFunction = append(r.Instances.ByFunction, functionReport{f.Name, f.Entity, f.Total, named(f.ByStatus)})
 	}
 	for _, q := range o.Queues {
-		r.Queues = append(r.Queues, queueReport{q.Name, q.ApproximateCount, q.Seen, stamp(q.OldestInserted)})
+		r.Queues = append(r.Queues, queueReport{q.Name, q.ApproximateCount, q.Seen, stamp(q.OldestInserted), ageMS(o, q.OldestInserted)})
 	}
 	for _, c := range o.Containers {
 		r.Containers = append(r.Containers, containerReport{c.Name, c.LeaseState, c.Blobs, c.SizeBytes})
 	}
 	for _, p := range o.Partitions {
 		r.Partitions = append(r.Partitions, partitionReport{
-			p.Queue, p.Source, p.Owner, p.NextOwner, stamp(p.OwnedSince), stamp(p.LastRenewal), stamp(p.ExpiresAt), p.Draining, p.LeaseState,
+			p.Queue, p.Source, p.Owner, p.NextOwner, stamp(p.OwnedSince), stamp(p.LastRenewal), ageMS(o, p.LastRenewal),
+			stamp(p.ExpiresAt), p.Draining, p.LeaseState,
 		})
 	}
 	return r
@@ -160,6 +180,38 @@ func stamp(t schema.Ticks) string {
 		return ""
 	}
 	return t.String()
+}
+
+// ageMS returns how old t was when the hub was looked at; nil, which is left out,
+// if that is unknown.
+func ageMS(o *manage.Overview, t schema.Ticks) *int64 {
+	age, ok := o.Age(t)
+	if !ok {
+		return nil
+	}
+	ms := age.Milliseconds()
+	return &ms
+}
+
+// ago says in brackets, with a blank before them, how old t was when the hub was
+// looked at; nothing if that is unknown.
+func ago(o *manage.Overview, t schema.Ticks) string {
+	age, ok := o.Age(t)
+	switch {
+	case !ok:
+		return ""
+	case age < 0:
+		return " (in " + ui.Duration(-age) + ")"
+	}
+	return " (" + past(o, age) + ")"
+}
+
+// past says how long ago something was: of a capture, how long before it.
+func past(o *manage.Overview, age time.Duration) string {
+	if o.Hub.Finished != 0 {
+		return ui.Duration(age) + " before the capture"
+	}
+	return ui.Duration(age) + " ago"
 }
 
 func named(m map[schema.Status]int64) map[string]int64 {
@@ -203,6 +255,16 @@ func printInfo(s *session, o *manage.Overview) error {
 	if n.FirstCreated != 0 {
 		head.Row("instances", "first created "+moment(n.FirstCreated)+", last updated "+moment(n.LastUpdated))
 	}
+	running := map[manage.Running]string{
+		manage.RunningYes: "yes", manage.RunningMaybe: "maybe", manage.RunningNoSign: "no sign of one",
+	}[o.Running]
+	if len(o.Evidence) > 0 {
+		running += ": " + strings.Join(o.Evidence, ", ")
+	}
+	if o.ObservedAt != 0 {
+		running += ", at " + moment(o.ObservedAt)
+	}
+	head.Row("app running", running)
 	if o.AppLease != "" {
 		head.Row("app lease", o.AppLease)
 	}
@@ -251,11 +313,11 @@ func partitionCount(h *hub.Info) string {
 func tablesBlock(h *hub.Info) block {
 	b := newBlock("Tables", false, true)
 	for _, t := range h.Tables {
-		rows := "unknown"
-		if t.Rows >= 0 {
-			rows = ui.Count(t.Rows)
+		if t.Rows < 0 {
+			b.table.Row(t.Name, "not counted")
+			continue
 		}
-		b.table.Row(t.Name, rows+" rows")
+		b.table.Row(t.Name, ui.Plural(t.Rows, "row", "rows"))
 	}
 	return b
 }
@@ -301,7 +363,7 @@ func queuesBlock(o *manage.Overview) block {
 	for _, q := range o.Queues {
 		oldest := ""
 		if q.OldestInserted != 0 {
-			oldest = "oldest " + moment(q.OldestInserted)
+			oldest = "oldest " + moment(q.OldestInserted) + ago(o, q.OldestInserted)
 		}
 		b.table.Row(q.Name, ui.Count(q.Seen)+" seen", ui.Count(q.ApproximateCount)+" counted", oldest)
 	}
@@ -322,45 +384,45 @@ func containersBlock(o *manage.Overview) block {
 
 func partitionsBlock(o *manage.Overview) block {
 	b := newBlock("Partition owners")
-	at := o.Hub.Finished
 	for _, p := range o.Partitions {
-		lease := ""
-		switch {
-		case p.Owner == "" && p.LastRenewal != 0:
-			lease = "last renewed " + moment(p.LastRenewal)
-		case p.Owner == "":
-		case p.ExpiresAt != 0 && at != 0:
-			lease = "lease until " + moment(p.ExpiresAt) + " (" + ofCapture(p.ExpiresAt.Time().Sub(at.Time())) + ")"
-		case p.ExpiresAt != 0:
-			lease = "lease until " + moment(p.ExpiresAt)
-		case p.LeaseState != "":
-			lease = "lease " + p.LeaseState
-		}
-		if p.NextOwner != "" {
-			lease += ", next owner " + p.NextOwner
-		}
-		if p.Draining {
-			lease += ", draining"
-		}
 		owner := p.Owner
 		if owner == "" {
 			owner = "(no owner)"
 		}
-		b.table.Row(p.Queue, p.Source, owner, lease)
+		b.table.Row(p.Queue, p.Source, owner, leaseText(o, &p))
 	}
 	return b
 }
 
-// ofCapture says how a time lies to the end of the capture.
-func ofCapture(d time.Duration) string {
-	if d < 0 {
-		return "expired " + ui.Duration(-d) + " before the capture ended"
+// leaseText says what is known of a lease.
+func leaseText(o *manage.Overview, p *manage.Partition) string {
+	var facts []string
+	if p.LastRenewal != 0 {
+		facts = append(facts, "renewed "+moment(p.LastRenewal)+ago(o, p.LastRenewal))
 	}
-	return ui.Duration(d) + " after the capture ended"
+	left, known := o.Age(p.ExpiresAt)
+	switch {
+	case p.Owner != "" && known && left < 0:
+		facts = append(facts, "ends in "+ui.Duration(-left))
+	case p.Owner != "" && known:
+		facts = append(facts, "ended "+past(o, left))
+	case p.LeaseState != "":
+		facts = append(facts, "lease "+p.LeaseState)
+		if p.OwnedSince != 0 {
+			facts = append(facts, "taken "+moment(p.OwnedSince)+ago(o, p.OwnedSince))
+		}
+	}
+	if p.NextOwner != "" {
+		facts = append(facts, "next owner "+p.NextOwner)
+	}
+	if p.Draining {
+		facts = append(facts, "draining")
+	}
+	return strings.Join(facts, ", ")
 }
 
 func unreadableBlock(h *hub.Info) block {
-	b := newBlock("Not readable when captured")
+	b := newBlock("Not readable")
 	for _, u := range h.Unreadable {
 		b.table.Row(u.Artifact, u.Reason)
 	}

@@ -31,6 +31,10 @@ func TestClosedPipe(t *testing.T) {
 		{"get-instances", "--snapshot", hub, "--top", "500"},
 		{"get-history", "--snapshot", hub, "--id", "bulk-41-000000"},
 		{"info", "--snapshot", hub, "--json"},
+		{"hubs", "--snapshot", hub},
+		{"queues", "--snapshot", hub, "--json"},
+		{"list-entities", "--snapshot", hub},
+		{"get-entity", "--snapshot", hub, "--id", "@a@b"},
 	} {
 		var stderr bytes.Buffer
 		if code := run(t.Context(), append([]string{"taskhub"}, args...), closed, &stderr); code != exitFailed || stderr.Len() > 0 {
@@ -51,6 +55,10 @@ func TestInterrupted(t *testing.T) {
 			{"get-history", "--snapshot", hub, "--id", "bulk-41-000000"},
 			{"get-runtime-status", "--snapshot", hub, "--id", "bulk-41-000000"},
 			{"info", "--snapshot", hub},
+			{"hubs", "--snapshot", hub},
+			{"queues", "--snapshot", hub},
+			{"list-entities", "--snapshot", hub},
+			{"get-entity", "--snapshot", hub, "--id", "@a@b"},
 		} {
 			var stdout, stderr bytes.Buffer
 			code := run(ctx, append([]string{"taskhub"}, args...), &stdout, &stderr)

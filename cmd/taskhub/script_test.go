@@ -47,6 +47,42 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// TestLiveScripts runs scripts on accounts of Azurite, each of which holds the
+// hub of the recording functions-3.
+func TestLiveScripts(t *testing.T) {
+	hubs, err := filepath.Abs(testhub.Testdata(t, "hubs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	emulator := testhub.Azurite(t)
+	testhub.Load(t, emulator, testhub.ContentOf(t, testhub.OpenHub(t, "functions-3")))
+	endpoints := "BlobEndpoint=" + emulator.BlobURL + ";QueueEndpoint=" + emulator.QueueURL + ";TableEndpoint=" + emulator.TableURL
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/live",
+		RequireExplicitExec: true,
+		UpdateScripts:       *update,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HUBS", hubs)
+			e.Setenv("CONNECTION", emulator.ConnectionString())
+			e.Setenv("SIGNED", endpoints+";SharedAccessSignature="+emulator.SAS("bqt", "rl"))
+			e.Setenv("WRONG", strings.Replace(emulator.ConnectionString(), emulator.Key, "c2VjcmV0"+emulator.Key[8:], 1))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "jsonlines": jsonLines, "expand": expand,
+		},
+	})
+}
+
+// expand FILE replaces the environment variables in a file.
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: expand file")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
 // exits N program args… runs a program that must end with the exit code N.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

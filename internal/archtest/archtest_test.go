@@ -76,6 +76,7 @@ var rules = []rule{
 		},
 	},
 	{folder: "internal/ui", others: []string{"golang.org/x/term"}},
+	{folder: "internal/settings"},
 	{folder: "internal/archtest"},
 	{
 		folder: testOnly,

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/taskhub-tools/taskhub/hub"
+	"github.com/taskhub-tools/taskhub/hub/live"
+	"github.com/taskhub-tools/taskhub/internal/settings"
+	"github.com/taskhub-tools/taskhub/internal/ui"
+	"github.com/taskhub-tools/taskhub/migrate"
+)
+
+// Options that say where a hub is to be written.
+const (
+	optToConnectionSetting = "to-connection-string-setting"
+	optToConnection        = "to-connection-string"
+	optToAccount           = "to-account"
+	optToBlobEndpoint      = "to-blob-endpoint"
+	optToQueueEndpoint     = "to-queue-endpoint"
+	optToTableEndpoint     = "to-table-endpoint"
+
+	categoryTarget = "the account to write"
+)
+
+func targetFlags() []cli.Flag {
+	flag := func(name, usage string) cli.Flag {
+		return &cli.StringFlag{Category: categoryTarget, Name: name, Usage: usage}
+	}
+	return []cli.Flag{
+		flag(optToConnectionSetting, "connect as the setting `NAME` says"),
+		flag(optToConnection, "connect with the connection string `TEXT`"),
+		flag(optToAccount, "connect to the account `NAME` as you are signed in to Entra ID"),
+		flag(optToBlobEndpoint, "the `URL` of its Blob service, if it is not the usual one"),
+		flag(optToQueueEndpoint, "the `URL` of its Queue service"),
+		flag(optToTableEndpoint, "the `URL` of its Table service"),
+	}
+}
+
+func restoreCommand() *cli.Command {
+	return commandWith(append(captureFlags(), targetFlags()...), &cli.Command{
+		Name:  "restore",
+		Usage: "put a captured hub into a storage account",
+		Description: description(
+			"Writes the tables, queues and blobs of a capture into an account under the same names,\n"+
+				"as they were, messages last. Rows that refer to blobs by the URL of the old account keep\n"+
+				"it. The hub must not exist there, unless --resume goes on with an interrupted run: rows\n"+
+				"and blobs are then written again, queues emptied and filled anew. Messages that were\n"+
+				"invisible when the hub was captured are not in the capture. At the end the account is\n"+
+				"compared with the capture.",
+			[]string{
+				"taskhub restore --snapshot orders.taskhub --to-connection-string-setting TestStorage --dry-run",
+				"taskhub restore --snapshot orders.taskhub --to-connection-string UseDevelopmentStorage=true --yes",
+			},
+			exitDone, exitFailed, exitUsage, exitFindings, exitInUse, exitUnauthorized, exitInterrupted,
+		),
+		Flags: []cli.Flag{
+			&cli.BoolFlag{DisableDefaultText: true, Name: "resume", Usage: "go on in a hub that exists"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "dry-run", Usage: "say what would be written, and write nothing"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "yes", Usage: "do not ask"},
+			&cli.IntFlag{Name: "concurrency", Value: 16, Usage: "requests at once, `N`"},
+		},
+	}, runRestore)
+}
+
+func runRestore(s *session) error {
+	if _, err := s.text(optSnapshot); err != nil {
+		return err
+	}
+	if s.Int("concurrency") < 1 {
+		return s.usagef("option --concurrency: must be at least 1")
+	}
+	config, from, err := s.target()
+	if err != nil {
+		return err
+	}
+	return s.withCapture(func(r hub.Reader) error {
+		info, err := r.Info(s.ctx)
+		if err != nil {
+			return err
+		}
+		a := &account{config: config, names: info.Names, from: from}
+		to, err := live.OpenWriter(s.ctx, config, info.Names, live.Options{})
+		if err != nil {
+			return a.wrap(err)
+		}
+		return a.wrap(errors.Join(s.restore(r, &info, a, to), to.Close()))
+	})
+}
+
+// target returns the account that the options for the target name, and which of
+// them.
+func (s *session) target() (live.Config, string, error) {
+	ways := []string{optToConnectionSetting, optToConnection, optToAccount}
+	var given []string
+	for _, name := range ways {
+		if s.IsSet(name) {
+			given = append(given, name)
+		}
+	}
+	if len(given) != 1 {
+		return live.Config{}, "", s.usagef("name the account to write with one of --%s", strings.Join(ways, ", --"))
+	}
+	name := given[0]
+	value, err := s.text(name)
+	if err != nil {
+		return live.Config{}, "", err
+	}
+	var config live.Config
+	from := "option --" + name
+	switch name {
+	case optToConnection:
+		config, err = live.ParseConnectionString(value)
+	case optToAccount:
+		config = live.Config{Account: value, Identity: live.Identity{Kind: live.DefaultIdentity}}
+	default:
+		if looksSecret(value) {
+			return config, "", s.usagef("option --%s: its value looks like a connection string, which belongs to --%s", name, optToConnection)
+		}
+		var app *settings.App
+		app, err = settings.Load(settings.Options{Dir: ".", LookupEnv: os.LookupEnv, NoHostFile: true, ConnectionName: settings.Value{Text: value, From: from}})
+		if err != nil {
+			return config, "", err
+		}
+		if config, from, err = s.connection(app, app.ConnectionName); err != nil {
+			return config, "", err // says which setting
+		}
+	}
+	if err != nil {
+		return config, "", fmt.Errorf("%s: %w", from, err)
+	}
+	for option, endpoint := range map[string]*string{
+		optToBlobEndpoint: &config.BlobEndpoint, optToQueueEndpoint: &config.QueueEndpoint, optToTableEndpoint: &config.TableEndpoint,
+	} {
+		if s.IsSet(option) {
+			*endpoint = s.String(option)
+		}
+	}
+	return config, from, nil
+}
+
+func (s *session) restore(r hub.Reader, info *hub.Info, a *account, to migrate.Target) error {
+	resume := s.Bool("resume")
+	_, err := to.Info(s.ctx)
+	switch {
+	case err == nil && !resume:
+		return fmt.Errorf("hub %s in storage account %s: %w", info.Names.TaskHub, orUnknown(a.config.AccountName()), migrate.ErrExists)
+	case err != nil && !errors.Is(err, hub.ErrNotFound):
+		return err
+	}
+	if err := s.restorePlan(info, a, err == nil); err != nil {
+		return err
+	}
+	if s.Bool("dry-run") {
+		return nil
+	}
+	if err := s.confirm("Restore it?"); err != nil {
+		return err
+	}
+	line := s.progressLine()
+	line.start()
+	defer line.stop()
+	began := time.Now()
+	report, err := migrate.Restore(s.ctx, r, to, migrate.RestoreOptions{
+		Resume: resume, Concurrency: s.Int("concurrency"), Now: time.Now,
+		OnProgress: func(p migrate.Progress) {
+			line.update(ui.Step{Name: string(p.Phase), Done: p.Items, Total: p.Total, Bytes: p.Bytes})
+		},
+	})
+	line.stop()
+	if err != nil {
+		return err
+	}
+	return s.restored(info, report, time.Since(began))
+}
+
+// restorePlan says on stderr what is about to be written and where.
+func (s *session) restorePlan(info *hub.Info, a *account, exists bool) error {
+	if s.json {
+		return nil
+	}
+	state := "which has no such hub"
+	if exists {
+		state = "which has the hub: it is overwritten"
+	}
+	_, err := fmt.Fprintf(s.stderr, "hub %s with %s goes into storage account %s (%s), %s\n", ui.Escape(info.Names.TaskHub),
+		ui.Plural(int64(info.PartitionCount), "partition", "partitions"), orUnknown(a.config.AccountName()), a.from, state)
+	t := ui.Table{Right: []bool{false, true}, Indent: "  "}
+	for _, table := range info.Tables {
+		t.Row(table.Name, ui.Plural(table.Rows, "row", "rows"))
+	}
+	return errors.Join(err, t.Write(s.stderr))
+}
+
+// confirm asks on the terminal, unless --yes has answered already.
+func (s *session) confirm(question string) error {
+	if s.Bool("yes") {
+		return nil
+	}
+	if !ui.IsTerminal(s.stderr) || !ui.IsTerminal(os.Stdin) {
+		return s.usagef("this writes, and there is no terminal to ask on: say --yes, or --dry-run")
+	}
+	if _, err := fmt.Fprint(s.stderr, question+" [y/N] "); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+		return errors.New("not confirmed, nothing was written")
+	}
+	return nil
+}
+
+// restoreReport is what restore --json prints; docs/json.md describes it.
+type restoreReport struct {
+	Type        string               `json:"type"`
+	TaskHub     string               `json:"task_hub"`
+	Rows        map[string]int64     `json:"rows"`
+	Blobs       int64                `json:"blobs"`
+	BlobBytes   int64                `json:"blob_bytes"`
+	Messages    int64                `json:"messages"`
+	NotCaptured int64                `json:"messages_not_captured"`
+	Differences []migrate.Difference `json:"differences"`
+}
+
+func (s *session) restored(info *hub.Info, r *migrate.RestoreReport, took time.Duration) error {
+	report := restoreReport{
+		Type: "restore", TaskHub: info.Names.TaskHub, Rows: map[string]int64{}, Blobs: r.Blobs, BlobBytes: r.Bytes,
+		Messages: r.Messages, NotCaptured: r.NotCaptured, Differences: r.Differences,
+	}
+	for table, n := range r.Rows {
+		report.Rows[strings.ToLower(table.String())] = n
+	}
+	if report.Differences == nil {
+		report.Differences = []migrate.Difference{}
+	}
+	if s.json {
+		if err := writeJSON(s.stdout, report); err != nil {
+			return err
+		}
+	} else {
+		_, err := fmt.Fprintf(s.stderr, "restored in %s: %s, %s, %s\n", ui.Duration(took),
+			ui.Plural(report.Rows["history"]+report.Rows["instances"]+report.Rows["partitions"], "row", "rows"),
+			ui.Plural(r.Blobs, "blob", "blobs"), ui.Plural(r.Messages, "message", "messages"))
+		if err == nil && r.NotCaptured > 0 {
+			_, err = fmt.Fprintf(s.stderr, "%s invisible when the hub was captured and could not be restored\n",
+				ui.Plural(r.NotCaptured, "message was", "messages were"))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, d := range r.Differences {
+		message(s.stderr, s.json, "warning", 0, fmt.Sprintf("%s %s: %s %s", d.Artifact, d.Key, d.Kind, d.Detail), "")
+	}
+	if len(r.Differences) > 0 {
+		return &findingsError{"the account differs from the capture in " + ui.Plural(int64(len(r.Differences)), "place", "places")}
+	}
+	return nil
+}
