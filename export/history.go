@@ -2,6 +2,8 @@ package export
 
 import (
 	"context"
+	"iter"
+	"strings"
 
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/schema"
@@ -19,37 +21,48 @@ func (x *run) historyRange(ctx context.Context, keys hub.Keys, emit emitter) err
 		h.join = newJoiner(ctx, x.reader, keys)
 		defer h.join.stop()
 	}
-	// Rows are buffered up to their sentinel, which names the current execution.
-	var part []schema.Row
-	inLong := false // the current partition is too long to buffer
-	for row, err := range x.reader.Rows(ctx, hub.History, keys) {
+	for rows, err := range x.batches(ctx, hub.History, keys) {
 		if err != nil {
 			return err
 		}
-		if len(part) > 0 && part[0].PartitionKey != row.PartitionKey {
-			if err := h.end(ctx, part, inLong); err != nil {
-				return err
-			}
-			part, inLong = part[:0], false
+		if err := h.batch(ctx, rows); err != nil {
+			return err
 		}
-		if len(part) == maxBuffered {
-			if !inLong {
-				if err := h.begin(ctx, part, true); err != nil {
-					return err
+	}
+	return h.end(ctx, nil)
+}
+
+// batcher is implemented by readers that can stream rows without giving their
+// memory away: the rows of a batch are valid until the next.
+type batcher interface {
+	Batches(ctx context.Context, table hub.Table, keys hub.Keys) iter.Seq2[[]schema.Row, error]
+}
+
+// batches streams the rows of a key range, a page or so at a time. They are
+// valid until the next batch.
+func (x *run) batches(ctx context.Context, table hub.Table, keys hub.Keys) iter.Seq2[[]schema.Row, error] {
+	if b, ok := x.reader.(batcher); ok {
+		return b.Batches(ctx, table, keys)
+	}
+	const batchRows = 1000
+	return func(yield func([]schema.Row, error) bool) {
+		rows := make([]schema.Row, 0, batchRows)
+		for row, err := range x.reader.Rows(ctx, table, keys) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if rows = append(rows, row); len(rows) == batchRows {
+				if !yield(rows, nil) {
+					return
 				}
-				inLong = true
+				rows = rows[:0]
 			}
-			if err := h.write(ctx, part); err != nil {
-				return err
-			}
-			part = part[:0]
 		}
-		part = append(part, row)
+		if len(rows) > 0 {
+			yield(rows, nil)
+		}
 	}
-	if len(part) == 0 {
-		return nil
-	}
-	return h.end(ctx, part, inLong)
 }
 
 // hAlways are the columns that every event row has.
@@ -62,7 +75,12 @@ type historyWriter struct {
 	emit emitter
 	join *joiner
 
-	// Of the current partition:
+	// held are rows of the current partition that wait for its sentinel. They
+	// are copies: their batch is gone.
+	held []schema.Row
+
+	// Of the current partition, from begin on:
+	begun     bool
 	skip      bool
 	id        string
 	hiveName  hiveName
@@ -83,7 +101,7 @@ type blobColumn struct {
 // begin prepares for a partition of which part holds the first rows; long is
 // true if they are not all.
 func (h *historyWriter) begin(ctx context.Context, part []schema.Row, long bool) error {
-	h.partition = part[0].PartitionKey
+	h.begun, h.partition = true, strings.Clone(part[0].PartitionKey)
 	h.id = schema.InstanceID(h.partition)
 	h.skip, h.live, h.hiveName = false, true, hiveName{}
 	if h.join != nil {
@@ -122,18 +140,78 @@ func (h *historyWriter) begin(ctx context.Context, part []schema.Row, long bool)
 			break
 		}
 	}
-	h.current = schema.CurrentExecution(sentinel, first)
+	h.current = strings.Clone(schema.CurrentExecution(sentinel, first)) // may outlive the batch
 	return nil
 }
 
-// end writes the last rows of a partition.
-func (h *historyWriter) end(ctx context.Context, part []schema.Row, begun bool) error {
-	if !begun {
+// batch writes the rows of a batch. Those of its last partition wait if more may
+// come: the sentinel, which names the current execution, is the last row.
+func (h *historyWriter) batch(ctx context.Context, rows []schema.Row) error {
+	for len(rows) > 0 {
+		partition := rows[0].PartitionKey
+		n := 1
+		for n < len(rows) && rows[n].PartitionKey == partition {
+			n++
+		}
+		part, last := rows[:n], n == len(rows)
+		rows = rows[n:]
+		switch {
+		case h.begun && h.partition == partition || len(h.held) > 0 && h.held[0].PartitionKey == partition:
+			// More of the partition that the batch before ended with.
+		default:
+			if err := h.end(ctx, nil); err != nil {
+				return err
+			}
+		}
+		if h.begun {
+			if err := h.write(ctx, part); err != nil {
+				return err
+			}
+			continue
+		}
+		if !last || part[n-1].IsSentinel() {
+			if err := h.end(ctx, part); err != nil {
+				return err
+			}
+			continue
+		}
+		for i := range part {
+			h.held = append(h.held, part[i].Clone())
+		}
+		if len(h.held) >= maxBuffered {
+			if err := h.begin(ctx, h.held, true); err != nil {
+				return err
+			}
+			if err := h.write(ctx, h.held); err != nil {
+				return err
+			}
+			h.held = h.held[:0]
+		}
+	}
+	return nil
+}
+
+// end writes the rows that are held and those of more, which complete their
+// partition as far as is known: only damaged rows can still come after a
+// sentinel. Without more it ends the partition for good.
+func (h *historyWriter) end(ctx context.Context, more []schema.Row) error {
+	part := more
+	if len(h.held) > 0 {
+		part = append(h.held, more...)
+		h.held = h.held[:0]
+	}
+	if len(part) > 0 {
 		if err := h.begin(ctx, part, false); err != nil {
 			return err
 		}
+		if err := h.write(ctx, part); err != nil {
+			return err
+		}
 	}
-	return h.write(ctx, part)
+	if more == nil {
+		h.begun = false
+	}
+	return nil
 }
 
 func (h *historyWriter) write(ctx context.Context, part []schema.Row) error {

@@ -24,8 +24,10 @@ type Decoder struct {
 	odd     map[string]*column // of the current row, those not in columns
 	start   shape              // stands before the first property of a row
 	props   []Property
-	perPage int   // properties of the last page, to size the next one's slab
-	rowNo   int64 // of the current row, from 1
+	last    []Property // of the last page
+	spare   []Property // memory for the next, if not nil
+	perPage int        // properties of the last page, to size the next one's slab
+	rowNo   int64      // of the current row, from 1
 }
 
 // A column is one property name, with the number of the row that had it last. A
@@ -138,7 +140,9 @@ func (d *Decoder) Lines(text []byte, dst []Row) ([]Row, error) {
 
 // rows decodes objects up to the byte end (the end of text if zero).
 func (d *Decoder) rows(b []byte, i int, dst []Row, end byte) ([]Row, int, error) {
-	d.props = make([]Property, 0, max(64, d.perPage+d.perPage/8))
+	if d.props, d.spare = d.spare, nil; d.props == nil {
+		d.props = make([]Property, 0, max(64, d.perPage+d.perPage/8))
+	}
 	d.perPage = 0
 	for _, s := range d.shapes {
 		s.latest, s.repeats = "", false // rows must not keep another page's memory
@@ -169,9 +173,15 @@ func (d *Decoder) rows(b []byte, i int, dst []Row, end byte) ([]Row, int, error)
 		}
 		i = j
 	}
-	d.props = nil // the rows own it now
+	d.last, d.props = d.props, nil // the rows own it now
 	return dst, i, nil
 }
+
+// Recycle lets the next page or text use the memory of the properties of the
+// last one, whose rows must not be used any more. It is for scans that are done
+// with a page before they read the next: allocating and collecting that memory
+// is an eighth of the time of an export.
+func (d *Decoder) Recycle() { d.spare, d.last = d.last[:0], nil }
 
 // row decodes the object at b[i] and returns the index after it.
 func (d *Decoder) row(b []byte, i int, r *Row) (int, error) {

@@ -157,7 +157,7 @@ func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, opts *Capture
 			if err != nil {
 				return fmt.Errorf("capture container %s: %w", c.Name, err)
 			}
-			data, err := from.ReadBlob(ctx, b.Container, b.Name, opts.MaxBlobBytes)
+			b, data, err := readWhole(ctx, from, b, opts.MaxBlobBytes)
 			if errors.Is(err, hub.ErrNotFound) || errors.Is(err, hub.ErrTooLarge) {
 				info.Unreadable = append(info.Unreadable,
 					hub.Unreadable{Artifact: "blob " + b.Container + "/" + b.Name, Reason: err.Error()})
@@ -166,7 +166,6 @@ func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, opts *Capture
 			if err != nil {
 				return fmt.Errorf("capture blob %s/%s: %w", b.Container, b.Name, err)
 			}
-			b.SizeBytes = int64(len(data)) // it may have been written since it was listed
 			if err := w.Blob(b, data); err != nil {
 				return err
 			}
@@ -176,4 +175,36 @@ func captureBlobs(ctx context.Context, w *Writer, from hub.Reader, opts *Capture
 		}
 	}
 	return nil
+}
+
+// readWhole reads a blob. One that is not as long as listed was written since, or
+// was cut on the way by something that made it look whole: the list tells which.
+func readWhole(ctx context.Context, from hub.Reader, b hub.Blob, limit int64) (hub.Blob, []byte, error) {
+	const tries = 4 // a blob may well be written more than once
+	for try := 1; ; try++ {
+		data, err := from.ReadBlob(ctx, b.Container, b.Name, limit)
+		if err != nil || int64(len(data)) == b.SizeBytes {
+			return b, data, err
+		}
+		if try == tries {
+			return b, nil, fmt.Errorf("%d bytes were read and %d are listed, %d times", len(data), b.SizeBytes, tries)
+		}
+		if b, err = listed(ctx, from, b); err != nil {
+			return b, nil, err
+		}
+	}
+}
+
+// listed returns a blob as it is listed now.
+func listed(ctx context.Context, from hub.Reader, b hub.Blob) (hub.Blob, error) {
+	for now, err := range from.Blobs(ctx, b.Container, b.Name) {
+		if err != nil {
+			return b, err
+		}
+		if now.Name == b.Name {
+			return now, nil
+		}
+		break // a longer name comes later
+	}
+	return b, fmt.Errorf("blob %s/%s: %w", b.Container, b.Name, hub.ErrNotFound)
 }

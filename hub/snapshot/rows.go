@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -58,6 +59,29 @@ func (t *table) selected(s *selection) (from, to int) {
 // [*DamageError], or is noted and left out with [Options.Salvage].
 func (r *Reader) Rows(ctx context.Context, name hub.Table, keys hub.Keys) iter.Seq2[schema.Row, error] {
 	return func(yield func(schema.Row, error) bool) {
+		for rows, err := range r.frames(ctx, name, keys, false) {
+			if err != nil {
+				yield(schema.Row{}, err)
+				return
+			}
+			for i := range rows {
+				if !yield(rows[i], nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Batches is Rows for scans of large tables that are done with some rows before
+// they ask for more: the rows of a batch, and all that they refer to, are valid
+// only until the next batch, which uses their memory. Batches are frames.
+func (r *Reader) Batches(ctx context.Context, name hub.Table, keys hub.Keys) iter.Seq2[[]schema.Row, error] {
+	return r.frames(ctx, name, keys, true)
+}
+
+func (r *Reader) frames(ctx context.Context, name hub.Table, keys hub.Keys, reuse bool) iter.Seq2[[]schema.Row, error] {
+	return func(yield func([]schema.Row, error) bool) {
 		t := r.tables[name]
 		if t == nil {
 			return
@@ -66,36 +90,52 @@ func (r *Reader) Rows(ctx context.Context, name hub.Table, keys hub.Keys) iter.S
 		if !s.open && compareKeys(s.low, s.high) >= 0 {
 			return
 		}
-		var d schema.Decoder
-		var rows []schema.Row
-		var last key
+		var (
+			d    schema.Decoder
+			rows []schema.Row
+			text []byte
+			last key
+		)
 		any := false
 		from, to := t.selected(&s)
 		for i := from; i < to; i++ {
 			if ctx.Err() != nil {
-				yield(schema.Row{}, context.Cause(ctx))
+				yield(nil, context.Cause(ctx))
 				return
+			}
+			if reuse {
+				d.Recycle()
+				text = slices.Grow(text[:0], int(t.frames[i].size))
+			} else {
+				text = nil
 			}
 			var err error
-			rows, err = r.decode(t, i, &s, &d, rows[:0])
-			if err != nil {
-				yield(schema.Row{}, err)
+			if rows, err = r.decode(t, i, &s, &d, text, rows[:0]); err != nil {
+				yield(nil, err)
 				return
 			}
+			good := rows[:0]
 			for j := range rows {
 				k := key{rows[j].PartitionKey, rows[j].RowKey}
 				if any && compareKeys(last, k) >= 0 {
-					err := r.damaged(t.damage(i, fmt.Errorf("row %q/%q is not in key order", k.partition, k.row)))
-					if err != nil {
-						yield(schema.Row{}, err)
+					if err := r.damaged(t.damage(i, fmt.Errorf("row %q/%q is not in key order", k.partition, k.row))); err != nil {
+						yield(nil, err)
 						return
 					}
 					continue
 				}
 				last, any = k, true
-				if !yield(rows[j], nil) {
-					return
+				if len(good) < j {
+					good = append(good, rows[j])
+				} else {
+					good = rows[:j+1]
 				}
+			}
+			if len(good) > 0 && !yield(good, nil) {
+				return
+			}
+			if reuse && any {
+				last = key{strings.Clone(last.partition), strings.Clone(last.row)}
 			}
 		}
 	}
@@ -110,14 +150,16 @@ func (t *table) damage(i int, err error) error {
 	return t.file.damage(t.frames[i].offset, err)
 }
 
-// decode appends the selected rows of frame i. They own their memory.
-func (r *Reader) decode(t *table, i int, s *selection, d *schema.Decoder, rows []schema.Row) ([]schema.Row, error) {
+// decode appends the selected rows of frame i. They own their memory, but for
+// text if it has room for the frame, which is then used.
+func (r *Reader) decode(t *table, i int, s *selection, d *schema.Decoder, text []byte, rows []schema.Row) ([]schema.Row, error) {
 	f := &t.frames[i]
 	whole := s.rowKey == "" && !s.below(f.first) && (s.open || i+1 < len(t.frames) && !s.beyond(t.frames[i+1].first))
-	var text []byte
-	if whole {
+	switch {
+	case int64(cap(text)) >= f.size:
+	case whole:
 		text = make([]byte, 0, f.size)
-	} else {
+	default:
 		buf := r.buffer(f.size)
 		defer r.scratch.Put(buf)
 		text = *buf
