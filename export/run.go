@@ -233,7 +233,9 @@ func (x *run) tasks(ctx context.Context) ([]task, error) {
 		}
 		pieces := int64(64)
 		if total > 0 {
-			pieces = total/rows + 1
+			// A multiple of the workers, or one is idle while the last are done.
+			workers := int64(x.opts.Workers)
+			pieces = (total/rows + workers) / workers * workers
 		}
 		split, err := x.reader.Split(ctx, source, int(pieces))
 		if err != nil {

@@ -109,8 +109,13 @@ func unescape(b []byte) ([]byte, error) {
 					continue
 				}
 				n := bits.TrailingZeros64(m) >> 3
-				for k := range n {
-					b[w+k] = byte(x >> (8 * k))
+				if r-w >= 8 {
+					// What is written too much lies before what is still to be read.
+					binary.LittleEndian.PutUint64(b[w:], x)
+				} else {
+					for k := range n {
+						b[w+k] = byte(x >> (8 * k))
+					}
 				}
 				r, w = r+n, w+n
 				continue
