@@ -22,7 +22,7 @@ const (
 // once: each takes a range of keys, and the rows come out in key order all the
 // same. It pays where a page takes long to arrive, as from another region.
 //
-// Peak memory is that of workers × 2,000 rows and their pages. No goroutine
+// Peak memory is that of workers × 2,500 rows and their pages. No goroutine
 // outlives the loop.
 func ParallelRows(ctx context.Context, r Reader, table Table, workers int) iter.Seq2[schema.Row, error] {
 	return func(yield func(schema.Row, error) bool) {
@@ -41,14 +41,18 @@ func ParallelRows(ctx context.Context, r Reader, table Table, workers int) iter.
 		defer cancel()
 
 		// The workers take the ranges in order, so that the one whose rows are
-		// due is always being read and cannot wait for those after it.
+		// due is always being read and cannot wait for those after it. No more
+		// than there are workers are begun and not consumed, or small ranges
+		// would all end up in memory.
 		streams := make([]chan batch, len(ranges))
 		next := make(chan int, len(ranges))
+		defer close(next)
 		for i := range ranges {
 			streams[i] = make(chan batch, batchesAhead)
-			next <- i
+			if i < workers {
+				next <- i
+			}
 		}
-		close(next)
 		for range min(workers, len(ranges)) {
 			wg.Go(func() {
 				for i := range next {
@@ -56,10 +60,10 @@ func ParallelRows(ctx context.Context, r Reader, table Table, workers int) iter.
 				}
 			})
 		}
-		for _, stream := range streams {
+		for i, stream := range streams {
 			for b := range stream {
-				for i := range b.rows {
-					if !yield(b.rows[i], nil) {
+				for j := range b.rows {
+					if !yield(b.rows[j], nil) {
 						return
 					}
 				}
@@ -67,6 +71,15 @@ func ParallelRows(ctx context.Context, r Reader, table Table, workers int) iter.
 					yield(schema.Row{}, b.err)
 					return
 				}
+			}
+			// A worker that is told to stop leaves its range without a word, and
+			// what others have read of those after it would follow a gap.
+			if ctx.Err() != nil {
+				yield(schema.Row{}, context.Cause(ctx))
+				return
+			}
+			if i+workers < len(ranges) {
+				next <- i + workers
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -44,14 +45,29 @@ func unless(code string, err error) error {
 	return err
 }
 
+// whole repeats a write until its answer arrives whole. The SDK repeats requests
+// itself, but none of the method POST of whose answer only the beginning came: it
+// may have been carried out. Here that does no harm, as everything that is written
+// may be written again; messages are counted in the end.
+func whole(do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if try == 1+defaultRetries || !errors.Is(err, io.ErrUnexpectedEOF) {
+			return err
+		}
+	}
+}
+
 // CreateTable implements [hub.Writer].
 func (w *Writer) CreateTable(ctx context.Context, table hub.Table) error {
-	var c call
-	_, err := w.tracking.tables.CreateTable(c.in(ctx), w.names.Table(table), nil)
-	if err = unless(string(aztables.TableAlreadyExists), err); err != nil {
-		return fmt.Errorf("create table %s: %w", w.names.Table(table), c.fail(ctx, err))
-	}
-	return nil
+	return whole(func() error {
+		var c call
+		_, err := w.tracking.tables.CreateTable(c.in(ctx), w.names.Table(table), nil)
+		if err = unless(string(aztables.TableAlreadyExists), err); err != nil {
+			return fmt.Errorf("create table %s: %w", w.names.Table(table), c.fail(ctx, err))
+		}
+		return nil
+	})
 }
 
 // CreateQueue implements [hub.Writer].
@@ -77,7 +93,13 @@ func (w *Writer) CreateContainer(ctx context.Context, container string) error {
 // PutRows implements [hub.Writer].
 func (w *Writer) PutRows(ctx context.Context, table hub.Table, rows []schema.Row) error {
 	if len(rows) > 0 && rows[0].PartitionKey == "" {
-		return w.addRows(ctx, table, rows)
+		err := whole(func() error { return w.addRows(ctx, table, rows) })
+		var failed *RequestError
+		if errors.As(err, &failed) && failed.Status == http.StatusConflict {
+			// It was sent twice, as the first answer did not come: look again.
+			err = w.addRows(ctx, table, rows)
+		}
+		return err
 	}
 	// Most rows are new, and an insertion costs the service less than a
 	// replacement. Only if one of them exists are all of them replaced. The
@@ -102,11 +124,13 @@ func (w *Writer) submit(ctx context.Context, table hub.Table, rows []schema.Row,
 		r.Timestamp, r.ETag = 0, "" // the service's
 		actions[i] = aztables.TransactionAction{ActionType: action, Entity: r.AppendJSON(nil)}
 	}
-	var c call
-	if _, err := w.tracking.tables.NewClient(w.names.Table(table)).SubmitTransaction(c.in(ctx), actions, nil); err != nil {
-		return c.fail(ctx, err)
-	}
-	return nil
+	return whole(func() error {
+		var c call
+		if _, err := w.tracking.tables.NewClient(w.names.Table(table)).SubmitTransaction(c.in(ctx), actions, nil); err != nil {
+			return c.fail(ctx, err)
+		}
+		return nil
+	})
 }
 
 // addRows writes rows whose PartitionKey is empty, those of the Partitions table.
@@ -160,14 +184,16 @@ func (w *Writer) PutMessage(ctx context.Context, queue, text string, delay time.
 	if delay < 0 || delay > hub.MaxMessageDelay {
 		return fmt.Errorf("write message to %s: a delay of %v, want 0 to %v", queue, delay, hub.MaxMessageDelay)
 	}
-	var c call
-	_, err := w.main.queues.NewQueueClient(queue).EnqueueMessage(c.in(ctx), text, &azqueue.EnqueueMessageOptions{
-		TimeToLive: to.Ptr(int32(-1)), VisibilityTimeout: to.Ptr(int32(delay / time.Second)),
+	return whole(func() error {
+		var c call
+		_, err := w.main.queues.NewQueueClient(queue).EnqueueMessage(c.in(ctx), text, &azqueue.EnqueueMessageOptions{
+			TimeToLive: to.Ptr(int32(-1)), VisibilityTimeout: to.Ptr(int32(delay / time.Second)),
+		})
+		if err != nil {
+			return fmt.Errorf("write message to %s: %w", queue, c.fail(ctx, err))
+		}
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("write message to %s: %w", queue, c.fail(ctx, err))
-	}
-	return nil
 }
 
 // ClearQueue implements [hub.Writer].
