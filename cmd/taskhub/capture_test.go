@@ -403,7 +403,7 @@ func content(t *testing.T, path string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer z.Close() //nolint:errcheck // only read
+	defer z.Close()
 	files := map[string]string{}
 	for _, f := range z.File {
 		if dir, _, _ := strings.Cut(f.Name, "/"); dir != "tables" && dir != "queues" && dir != "blobs" {
@@ -569,12 +569,12 @@ func readingFaults(t *testing.T) {
 			f.After = i * 2
 			p.Inject(f)
 			got = taskhubRun(t, exporting(&p.Emulator, out)...)
-			switch {
-			case got.code == exitDone:
+			switch got.code {
+			case exitDone:
 				if diff := cmp.Diff(whole, folder(t, out)); diff != "" {
 					t.Errorf("export, %s: other files:\n%.2000s", requestAt(p, f.After), diff)
 				}
-			case got.code == exitSkipped: // a blob, which is told
+			case exitSkipped: // a blob, which is told
 			default:
 				if !namesRequest.MatchString(got.stderr) {
 					t.Errorf("export, %s: the error names no request: %+v", requestAt(p, f.After), got)

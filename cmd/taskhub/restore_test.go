@@ -78,8 +78,8 @@ func TestRestoreKilled(t *testing.T) {
 			restoredRight(t, mixed, e, names)
 			continue
 		}
-		account.under.Lock() // what was sent has arrived now
-		account.under.Unlock()
+		account.under.Lock()
+		account.under.Unlock() //nolint:staticcheck // to wait: what was sent has arrived when nobody holds it
 		kills++
 		if left := e.Listing(t); len(left) > 0 {
 			begun++

@@ -83,12 +83,12 @@ func writeTables(t testing.TB, path, account string, r hub.Reader) (err error) {
 		if i > 0 {
 			_ = w.WriteByte(',')
 		}
-		fmt.Fprintf(w, `{"account":%q,"table":%q,"meta":{"revision":0,"created":0,"version":0},"$loki":%d}`, account, table.Name, i+1)
+		_, _ = fmt.Fprintf(w, `{"account":%q,"table":%q,"meta":{"revision":0,"created":0,"version":0},"$loki":%d}`, account, table.Name, i+1)
 	}
 	endCollection(w, len(info.Tables))
 	var doc []byte
 	for _, table := range info.Tables {
-		fmt.Fprintf(w, `,{"name":%q,"data":[`, account+"$"+table.Name)
+		_, _ = fmt.Fprintf(w, `,{"name":%q,"data":[`, account+"$"+table.Name)
 		n := 0
 		for row, err := range r.Rows(t.Context(), table.Table, hub.Keys{}) {
 			if err != nil {
@@ -118,7 +118,7 @@ func writeTables(t testing.TB, path, account string, r hub.Reader) (err error) {
 
 // endCollection writes what follows the n documents of a collection.
 func endCollection(w io.Writer, n int) {
-	fmt.Fprintf(w, `],"idIndex":null,"binaryIndices":{},"uniqueNames":[],"transforms":{},"dirty":false,"cloneObjects":false,`+
+	_, _ = fmt.Fprintf(w, `],"idIndex":null,"binaryIndices":{},"uniqueNames":[],"transforms":{},"dirty":false,"cloneObjects":false,`+
 		`"disableMeta":false,"disableChangesApi":true,"disableDeltaChangesApi":true,"disableFreeze":true,"adaptiveBinaryIndices":true,`+
 		`"maxId":%d,"DynamicViews":[],"changes":[],"dirtyIds":[]}`, n)
 }
