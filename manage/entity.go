@@ -31,7 +31,7 @@ type Entity struct {
 // AppendJSON appends e as the framework's HTTP API lists it, on one line, and
 // what else there is to know of it.
 //
-// Source: management.md §B.13; Functions extension 2.13.7, DurableEntityStatus.cs:20-88.
+// Source: Functions extension 2.13.7, DurableEntityStatus.cs:20-88.
 func (e *Entity) AppendJSON(dst []byte) []byte {
 	w := object{dst: append(dst, '{')}
 	id := object{dst: []byte{'{'}}

@@ -301,7 +301,8 @@ func (o *Overview) observed(opts DescribeOptions) {
 //
 // What one look cannot see, such as renewals going on, is left out.
 //
-// Source: storage-format.md §8.4.
+// Source: durabletask 2.9.1, TablePartitionManager.cs:349-445, AppLeaseManager.cs:233-409;
+// recorded in the hubs dtfx-2.9.1-live*.
 func (o *Overview) judge() {
 	held, ended := 0, 0
 	for _, p := range o.Partitions {

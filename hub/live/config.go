@@ -35,7 +35,7 @@ type Config struct {
 	// before 1.13.6 left the blobs here: containers that Tracking does not have
 	// are looked for in both.
 	//
-	// Source: durabletask 2.9.1, AzureStorageClient.cs:50-60; storage-format.md §1.2.
+	// Source: durabletask 2.9.1, AzureStorageClient.cs:50-60.
 	Tracking *Config
 }
 

@@ -12,7 +12,7 @@ import (
 // hubColumn of Instances is all that tells whose an instance is where several
 // hubs share a tracking store. Before 2.7.1 not all rows had it.
 //
-// Source: durabletask 2.9.1, storage-format.md §1.2.
+// Source: durabletask 2.9.1, AzureStorageClient.cs:50-60.
 const hubColumn = "TaskHubName"
 
 // foreign reports whether an Instances row says that it is another hub's.

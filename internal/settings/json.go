@@ -34,7 +34,7 @@ func parseHost(path string, text []byte) (*document, error) {
 // durableTask returns the section of the extension: where it is depends on the
 // version of the file.
 //
-// Source: core-tools DurableManager.cs:100-130; management.md §A.0.
+// Source: core-tools DurableManager.cs:100-130.
 func (d *document) durableTask() (*object, error) {
 	if version, _ := d.root.text("version"); version.Text != "2.0" {
 		return d.root.object("durableTask")

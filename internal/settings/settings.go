@@ -44,7 +44,7 @@ var ErrBackend = errors.New("not yet supported by this command")
 // What an app uses that configures nothing else.
 //
 // Source: core-tools DurableManager.cs:40-60; durabletask 2.9.1,
-// AzureStorageOrchestrationServiceSettings.cs:243-248; management.md §A.0.
+// AzureStorageOrchestrationServiceSettings.cs:243-248.
 const (
 	DefaultConnectionName = "AzureWebJobsStorage"
 	DefaultTaskHub        = "DurableFunctionsHub"
@@ -86,7 +86,7 @@ type App struct {
 // app that keeps its hub elsewhere, and other errors for a file that is no JSON
 // or has values of a wrong type; each names the file.
 //
-// Source: core-tools DurableManager.cs:40-190; management.md §A.0.
+// Source: core-tools DurableManager.cs:40-190.
 func Load(opts Options) (*App, error) {
 	a := &App{
 		ConnectionName: opts.ConnectionName, TaskHub: opts.TaskHub,
