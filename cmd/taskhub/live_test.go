@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,11 +27,24 @@ type outcome struct {
 	stdout, stderr string
 }
 
+// taskhubRun runs the program as a process of its own: this binary, which is the
+// program if it is called so. Tests that run side by side could not share one
+// process, as the command-line library keeps the help flag in a variable.
 func taskhubRun(t *testing.T, args ...string) outcome {
 	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), append([]string{"taskhub"}, args...), &stdout, &stderr)
-	return outcome{code, stdout.String(), stderr.String()}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Args = append([]string{"taskhub"}, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
 // clearSettings makes a test independent of the machine that it runs on.
