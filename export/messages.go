@@ -35,18 +35,18 @@ func (x *run) messagesOf(ctx context.Context, queue string, emit emitter) error 
 		if _, ok := q.ExpiresAt.UnixNano(); ok {
 			rec.time(mExpiresTime, q.ExpiresAt)
 		}
-		m, json, err := hub.LoadMessage(ctx, x.reader, x.container, &q, x.opts.MaxPayloadBytes)
+		m, err := hub.LoadMessage(ctx, x.reader, x.container, &q, x.opts.MaxPayloadBytes)
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			rec.fail("message", err.Error())
 		}
-		if json != "" {
-			rec.text(mMessage, json)
+		if m.JSON != "" {
+			rec.text(mMessage, m.JSON)
 		}
-		if w, err := wrapperBlob(&q); err == nil && w != "" {
-			rec.text(mBlob, w)
+		if m.Blob != "" {
+			rec.text(mBlob, m.Blob)
 		}
 		var name hiveName
 		if target, ok := m.Target(); ok {
@@ -60,21 +60,11 @@ func (x *run) messagesOf(ctx context.Context, queue string, emit emitter) error 
 		} else if x.filtered() {
 			continue // whose it is cannot be told
 		}
-		if err := emit(rec, fillMessage(rec, &m), name); err != nil {
+		if err := emit(rec, fillMessage(rec, &m.Message), name); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// wrapperBlob returns the name of the blob that a message stands for, if it does.
-func wrapperBlob(q *schema.QueueMessage) (string, error) {
-	text, _, err := schema.MessageText(q.Text)
-	if err != nil {
-		return "", err
-	}
-	m, err := schema.DecodeMessage(text, q.ID)
-	return m.CompressedBlobName.Value, err
 }
 
 func fillMessage(rec *record, m *schema.Message) (extra []schema.Property) {

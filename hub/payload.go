@@ -84,22 +84,35 @@ func LoadRef(ctx context.Context, r BlobReader, container string, ref schema.Ref
 	return schema.Text{}, fmt.Errorf("blob %s: %w", ref.Blob, errNoStart)
 }
 
+// LoadedMessage is a decoded queue message.
+type LoadedMessage struct {
+	schema.Message
+	// JSON is the text that Message was decoded from.
+	JSON string
+	// Blob is the name of the blob that a wrapper stands for, as it gives it;
+	// empty for a message that is in the queue itself.
+	Blob string
+}
+
 // LoadMessage decodes a queue message; if it is a wrapper, the message in the
-// blob that it names. json is the text of the message that was decoded.
-func LoadMessage(ctx context.Context, r BlobReader, container string, q *schema.QueueMessage, limit int64) (m schema.Message, json string, err error) {
-	json, _, err = schema.MessageText(q.Text)
+// blob that it names. With an error it returns what could be read.
+func LoadMessage(ctx context.Context, r BlobReader, container string, q *schema.QueueMessage, limit int64) (m LoadedMessage, err error) {
+	if m.JSON, _, err = schema.MessageText(q.Text); err != nil {
+		return LoadedMessage{}, &schema.DecodeError{Where: q.Queue + "/" + q.ID, Err: err}
+	}
+	m.Message, err = schema.DecodeMessage(m.JSON, q.Queue+"/"+q.ID)
 	if err != nil {
-		return m, "", &schema.DecodeError{Where: q.Queue + "/" + q.ID, Err: err}
+		return m, err
 	}
-	m, err = schema.DecodeMessage(json, q.Queue+"/"+q.ID)
-	if err != nil || m.TaskMessage != nil || m.CompressedBlobName.Value == "" {
-		return m, json, err
+	if m.Blob = m.CompressedBlobName.Value; m.Blob == "" || m.TaskMessage != nil {
+		return m, nil
 	}
-	blob := schema.StoredBlobName(m.CompressedBlobName.Value)
+	blob := schema.StoredBlobName(m.Blob)
 	text, err := LoadText(ctx, r, container, blob, limit)
 	if err != nil {
-		return m, json, err
+		return m, err
 	}
-	inner, err := schema.DecodeMessage(text, blob)
-	return inner, text, err
+	m.JSON = text
+	m.Message, err = schema.DecodeMessage(text, blob)
+	return m, err
 }

@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -127,13 +128,10 @@ func (q *Query) Messages(ctx context.Context, queue string) iter.Seq2[Message, e
 
 // decode fills in what the stored text tells. Only the end of ctx is an error.
 func (q *Query) decode(ctx context.Context, m *Message) error {
-	at := m.Stored.Queue + "/" + m.Stored.ID
-	if text, _, err := schema.MessageText(m.Stored.Text); err == nil {
-		wrapper, _ := schema.DecodeMessage(text, at)
-		m.Blob = schema.StoredBlobName(wrapper.CompressedBlobName.Value)
-	}
-	var err error
-	m.Message, _, err = hub.LoadMessage(ctx, q.r, q.container, &m.Stored, q.opts.MaxPayloadBytes)
+	loaded, err := hub.LoadMessage(ctx, q.r, q.container, &m.Stored, q.opts.MaxPayloadBytes)
+	m.Message = loaded.Message
+	// A wrapper that cannot be read in full may still tell its blob.
+	m.Blob = schema.StoredBlobName(cmp.Or(loaded.Blob, loaded.CompressedBlobName.Value))
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
