@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"iter"
 	"strings"
 
 	"github.com/taskhub-tools/taskhub/hub"
@@ -21,7 +20,7 @@ func (x *run) historyRange(ctx context.Context, keys hub.Keys, emit emitter) err
 		h.join = newJoiner(ctx, x.reader, keys)
 		defer h.join.stop()
 	}
-	for rows, err := range x.batches(ctx, hub.History, keys) {
+	for rows, err := range hub.Batches(ctx, x.reader, hub.History, keys) {
 		if err != nil {
 			return err
 		}
@@ -30,39 +29,6 @@ func (x *run) historyRange(ctx context.Context, keys hub.Keys, emit emitter) err
 		}
 	}
 	return h.end(ctx, nil)
-}
-
-// batcher is implemented by readers that can stream rows without giving their
-// memory away: the rows of a batch are valid until the next.
-type batcher interface {
-	Batches(ctx context.Context, table hub.Table, keys hub.Keys) iter.Seq2[[]schema.Row, error]
-}
-
-// batches streams the rows of a key range, a page or so at a time. They are
-// valid until the next batch.
-func (x *run) batches(ctx context.Context, table hub.Table, keys hub.Keys) iter.Seq2[[]schema.Row, error] {
-	if b, ok := x.reader.(batcher); ok {
-		return b.Batches(ctx, table, keys)
-	}
-	const batchRows = 1000
-	return func(yield func([]schema.Row, error) bool) {
-		rows := make([]schema.Row, 0, batchRows)
-		for row, err := range x.reader.Rows(ctx, table, keys) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if rows = append(rows, row); len(rows) == batchRows {
-				if !yield(rows, nil) {
-					return
-				}
-				rows = rows[:0]
-			}
-		}
-		if len(rows) > 0 {
-			yield(rows, nil)
-		}
-	}
 }
 
 // hAlways are the columns that every event row has.
