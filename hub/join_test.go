@@ -42,7 +42,7 @@ func (b *batched) Batches(ctx context.Context, table hub.Table, keys hub.Keys) i
 			buf = buf[:0]
 			return ok
 		}
-		for row, err := range b.Reader.Rows(ctx, table, keys) {
+		for row, err := range b.Rows(ctx, table, keys) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -174,10 +174,13 @@ func TestJoinEnds(t *testing.T) {
 		t.Errorf("Instances cannot be read: error %v", err)
 	}
 	n := 0
-	for range hub.Join(t.Context(), r, hub.Keys{}) {
-		if n++; n == 5 {
+	for _, err := range hub.Join(t.Context(), r, hub.Keys{}) {
+		if n++; err != nil || n == 5 {
 			break
 		}
+	}
+	if n != 5 {
+		t.Errorf("left after %d parts, want 5", n)
 	}
 }
 
