@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/taskhub-tools/taskhub/hub"
@@ -30,16 +31,27 @@ type account struct {
 
 // account resolves the options and the settings of the working directory; the
 // name of the hub only if wanted. It sends nothing.
-func (s *session) account(wantsHub bool) (*account, error) {
+func (s *session) account(wantsHub bool) (*account, error) { return s.from().account(wantsHub) }
+
+// account is the same for either end. That of the other end is only what its
+// options say: host.json and our own environment variable are about the first.
+func (p place) account(wantsHub bool) (*account, error) {
 	given := func(option string) settings.Value {
-		if !s.IsSet(option) {
+		if !p.is(option) {
 			return settings.Value{}
 		}
-		return settings.Value{Text: s.String(option), From: "option --" + option}
+		return settings.Value{Text: p.value(option), From: "option --" + p.option(option)}
+	}
+	if p.prefix != "" && !slices.ContainsFunc(ways, p.is) && !p.endpointsOnly() {
+		text := "name the account to write with one of --"
+		if p.wantsSnapshot() {
+			text = "name a capture with --" + p.option(optSnapshot) + ", or the other account with one of --"
+		}
+		return nil, p.usagef("%s%s", text, strings.Join([]string{p.option(optConnectionSetting), p.option(optConnection), p.option(optAccount)}, ", --"))
 	}
 	// What host.json says is not needed where the options say it all, and a
 	// broken one must not be in the way then.
-	complete := s.connects() && (s.IsSet(optTaskHub) || !wantsHub)
+	complete := p.prefix != "" || p.connects() && (p.is(optTaskHub) || !wantsHub)
 	app, err := settings.Load(settings.Options{
 		Dir: ".", LookupEnv: os.LookupEnv, NoHostFile: complete,
 		ConnectionName: given(optConnectionSetting), TaskHub: given(optTaskHub),
@@ -52,14 +64,14 @@ func (s *session) account(wantsHub bool) (*account, error) {
 	if !hubName.MatchString(a.names.TaskHub) {
 		return nil, fmt.Errorf("%v: it is not the name of a hub, which is of letters and digits", app.TaskHub)
 	}
-	if err := s.connect(a, app); err != nil {
+	if err := p.connect(a, app); err != nil {
 		return nil, err
 	}
 	for option, endpoint := range map[string]*string{
 		optBlobEndpoint: &a.config.BlobEndpoint, optQueueEndpoint: &a.config.QueueEndpoint, optTableEndpoint: &a.config.TableEndpoint,
 	} {
-		if s.IsSet(option) {
-			*endpoint = s.String(option)
+		if p.is(option) {
+			*endpoint = p.value(option)
 		}
 	}
 	return a, nil
@@ -67,34 +79,34 @@ func (s *session) account(wantsHub bool) (*account, error) {
 
 // connect fills in how to get into the account, and into that of the tracking
 // store.
-func (s *session) connect(a *account, app *settings.App) error {
+func (p place) connect(a *account, app *settings.App) error {
 	var err error
 	switch {
-	case s.IsSet(optConnection):
-		a.from = "option --" + optConnection
-		a.config, err = live.ParseConnectionString(s.String(optConnection))
-	case s.IsSet(optAccount):
-		a.from = "option --" + optAccount
-		a.config = live.Config{Account: s.String(optAccount), Identity: live.Identity{Kind: live.DefaultIdentity}}
-	case s.variable() != "":
+	case p.is(optConnection):
+		a.from = "option --" + p.option(optConnection)
+		a.config, err = live.ParseConnectionString(p.value(optConnection))
+	case p.is(optAccount):
+		a.from = "option --" + p.option(optAccount)
+		a.config = live.Config{Account: p.value(optAccount), Identity: live.Identity{Kind: live.DefaultIdentity}}
+	case p.variable() != "":
 		a.from = "environment variable " + connectionVariable
-		a.config, err = live.ParseConnectionString(s.variable())
-	case s.endpointsOnly():
-		a.from = "options --" + optBlobEndpoint + ", --" + optQueueEndpoint + " and --" + optTableEndpoint
+		a.config, err = live.ParseConnectionString(p.variable())
+	case p.endpointsOnly():
+		a.from = "options --" + p.option(optBlobEndpoint) + ", --" + p.option(optQueueEndpoint) + " and --" + p.option(optTableEndpoint)
 		a.config.Identity.Kind = live.DefaultIdentity
 	default:
-		if a.config, a.from, err = s.connection(app, app.ConnectionName); err != nil {
+		if a.config, a.from, err = p.connection(app, app.ConnectionName); err != nil {
 			return err
 		}
-		return s.connectTracking(a, app)
+		return p.connectTracking(a, app)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.from, err)
 	}
-	if s.IsSet(optTrackingConnection) {
-		return s.connectTracking(a, app)
+	if p.is(optTrackingConnection) {
+		return p.connectTracking(a, app)
 	}
-	if !s.IsSet(optTrackingPrefix) {
+	if !p.is(optTrackingPrefix) {
 		a.names.TrackingPrefix = "" // that of host.json belongs to the app's own connection
 	}
 	return nil
@@ -102,8 +114,8 @@ func (s *session) connect(a *account, app *settings.App) error {
 
 // variable returns the connection string of our own environment variable, unless
 // an option goes before it.
-func (s *session) variable() string {
-	if s.IsSet(optConnectionSetting) {
+func (p place) variable() string {
+	if p.prefix != "" || p.is(optConnectionSetting) {
 		return ""
 	}
 	return os.Getenv(connectionVariable)
@@ -111,21 +123,21 @@ func (s *session) variable() string {
 
 // connects reports whether the command line and our own environment variable say
 // how to connect, so that no settings of an app are needed for it.
-func (s *session) connects() bool {
-	return s.IsSet(optConnection) || s.IsSet(optAccount) || s.variable() != "" || s.endpointsOnly()
+func (p place) connects() bool {
+	return p.is(optConnection) || p.is(optAccount) || p.variable() != "" || p.endpointsOnly()
 }
 
 // endpointsOnly reports whether the services are named one by one, and nothing
 // says how to get into them.
-func (s *session) endpointsOnly() bool {
-	return s.IsSet(optBlobEndpoint) && s.IsSet(optQueueEndpoint) && s.IsSet(optTableEndpoint) && !s.IsSet(optConnectionSetting)
+func (p place) endpointsOnly() bool {
+	return p.is(optBlobEndpoint) && p.is(optQueueEndpoint) && p.is(optTableEndpoint) && !p.is(optConnectionSetting)
 }
 
-func (s *session) connectTracking(a *account, app *settings.App) error {
+func (p place) connectTracking(a *account, app *settings.App) error {
 	if app.TrackingConnectionName.Text == "" {
 		return nil
 	}
-	config, from, err := s.connection(app, app.TrackingConnectionName)
+	config, from, err := p.connection(app, app.TrackingConnectionName)
 	if err != nil {
 		return fmt.Errorf("tracking store: %w", err)
 	}
@@ -182,7 +194,8 @@ func (s *session) namesAccount() bool {
 // names it.
 func (a *account) wrap(err error) error {
 	var request *live.RequestError
-	if err == nil || !errors.As(err, &request) {
+	var other *sourceError
+	if err == nil || !errors.As(err, &request) || errors.As(err, &other) { // that says which account it was
 		return err
 	}
 	return a.located(err)

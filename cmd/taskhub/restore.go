@@ -12,39 +12,12 @@ import (
 
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/live"
-	"github.com/taskhub-tools/taskhub/internal/settings"
 	"github.com/taskhub-tools/taskhub/internal/ui"
 	"github.com/taskhub-tools/taskhub/migrate"
 )
 
-// Options that say where a hub is to be written.
-const (
-	optToConnectionSetting = "to-connection-string-setting"
-	optToConnection        = "to-connection-string"
-	optToAccount           = "to-account"
-	optToBlobEndpoint      = "to-blob-endpoint"
-	optToQueueEndpoint     = "to-queue-endpoint"
-	optToTableEndpoint     = "to-table-endpoint"
-
-	categoryTarget = "the account to write"
-)
-
-func targetFlags() []cli.Flag {
-	flag := func(name, usage string) cli.Flag {
-		return &cli.StringFlag{Category: categoryTarget, Name: name, Usage: usage}
-	}
-	return []cli.Flag{
-		flag(optToConnectionSetting, "connect as the setting `NAME` says"),
-		flag(optToConnection, "connect with the connection string `TEXT`"),
-		flag(optToAccount, "connect to the account `NAME` as you are signed in to Entra ID"),
-		flag(optToBlobEndpoint, "the `URL` of its Blob service, if it is not the usual one"),
-		flag(optToQueueEndpoint, "the `URL` of its Queue service"),
-		flag(optToTableEndpoint, "the `URL` of its Table service"),
-	}
-}
-
 func restoreCommand() *cli.Command {
-	return commandWith(append(captureFlags(), targetFlags()...), &cli.Command{
+	return commandWith(append(captureFlags(), targetConnectionFlags(categoryWriteTarget)...), &cli.Command{
 		Name:  "restore",
 		Usage: "put a captured hub into a storage account",
 		Description: description(
@@ -76,7 +49,10 @@ func runRestore(s *session) error {
 	if s.Int("concurrency") < 1 {
 		return s.usagef("option --concurrency: must be at least 1")
 	}
-	config, from, err := s.target()
+	if err := s.to().check(); err != nil {
+		return err
+	}
+	a, err := s.to().account(false)
 	if err != nil {
 		return err
 	}
@@ -85,64 +61,13 @@ func runRestore(s *session) error {
 		if err != nil {
 			return err
 		}
-		a := &account{config: config, names: info.Names, from: from}
-		to, err := live.OpenWriter(s.ctx, config, info.Names, live.Options{})
+		a.names = info.Names
+		to, err := live.OpenWriter(s.ctx, a.config, info.Names, live.Options{})
 		if err != nil {
 			return a.wrap(err)
 		}
 		return a.wrap(errors.Join(s.restore(r, &info, a, to), to.Close()))
 	})
-}
-
-// target returns the account that the options for the target name, and which of
-// them.
-func (s *session) target() (live.Config, string, error) {
-	ways := []string{optToConnectionSetting, optToConnection, optToAccount}
-	var given []string
-	for _, name := range ways {
-		if s.IsSet(name) {
-			given = append(given, name)
-		}
-	}
-	if len(given) != 1 {
-		return live.Config{}, "", s.usagef("name the account to write with one of --%s", strings.Join(ways, ", --"))
-	}
-	name := given[0]
-	value, err := s.text(name)
-	if err != nil {
-		return live.Config{}, "", err
-	}
-	var config live.Config
-	from := "option --" + name
-	switch name {
-	case optToConnection:
-		config, err = live.ParseConnectionString(value)
-	case optToAccount:
-		config = live.Config{Account: value, Identity: live.Identity{Kind: live.DefaultIdentity}}
-	default:
-		if looksSecret(value) {
-			return config, "", s.usagef("option --%s: its value looks like a connection string, which belongs to --%s", name, optToConnection)
-		}
-		var app *settings.App
-		app, err = settings.Load(settings.Options{Dir: ".", LookupEnv: os.LookupEnv, NoHostFile: true, ConnectionName: settings.Value{Text: value, From: from}})
-		if err != nil {
-			return config, "", err
-		}
-		if config, from, err = s.connection(app, app.ConnectionName); err != nil {
-			return config, "", err // says which setting
-		}
-	}
-	if err != nil {
-		return config, "", fmt.Errorf("%s: %w", from, err)
-	}
-	for option, endpoint := range map[string]*string{
-		optToBlobEndpoint: &config.BlobEndpoint, optToQueueEndpoint: &config.QueueEndpoint, optToTableEndpoint: &config.TableEndpoint,
-	} {
-		if s.IsSet(option) {
-			*endpoint = s.String(option)
-		}
-	}
-	return config, from, nil
 }
 
 func (s *session) restore(r hub.Reader, info *hub.Info, a *account, to migrate.Target) error {

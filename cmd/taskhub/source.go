@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/live"
 	"github.com/taskhub-tools/taskhub/hub/snapshot"
+	"github.com/taskhub-tools/taskhub/internal/settings"
 	"github.com/taskhub-tools/taskhub/internal/ui"
 	"github.com/taskhub-tools/taskhub/manage"
 )
@@ -38,7 +40,34 @@ const (
 const (
 	categoryCapture = "a capture"
 	categoryAccount = "or a storage account"
+
+	// toPrefix begins the options of the other end, for commands that have two.
+	toPrefix            = "to-"
+	categoryToCapture   = "the other hub: a capture"
+	categoryToAccount   = "the other hub: or a storage account"
+	categoryWriteTarget = "the account to write"
 )
+
+// place is one of the ends that the options of a command can name: the hub that
+// all commands read, or with toPrefix before each option the other one.
+type place struct {
+	*session
+	prefix string
+}
+
+func (s *session) from() place { return place{s, ""} }
+func (s *session) to() place   { return place{s, toPrefix} }
+
+// option, is and value are the name of an option as it is given for this end,
+// whether it was given, and what it says.
+func (p place) option(name string) string { return p.prefix + name }
+func (p place) is(name string) bool       { return p.IsSet(p.option(name)) }
+func (p place) value(name string) string  { return p.String(p.option(name)) }
+
+// wantsSnapshot reports whether a capture can be this end of the command.
+func (p place) wantsSnapshot() bool {
+	return slices.ContainsFunc(p.Command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), p.option(optSnapshot)) })
+}
 
 // These make flags anew for each command.
 
@@ -80,6 +109,36 @@ func hubFlags() []cli.Flag {
 
 func sourceFlags() []cli.Flag { return slices.Concat(captureFlags(), connectionFlags(), hubFlags()) }
 
+// targetConnectionFlags name the account of the other end.
+func targetConnectionFlags(category string) []cli.Flag {
+	flag := func(name, usage string) cli.Flag {
+		return &cli.StringFlag{Category: category, Name: toPrefix + name, Usage: usage}
+	}
+	return []cli.Flag{
+		flag(optConnectionSetting, "connect as the setting `NAME` says"),
+		flag(optConnection, "connect with the connection string `TEXT`"),
+		flag(optAccount, "connect to the account `NAME` as you are signed in to Entra ID"),
+		flag(optBlobEndpoint, "the `URL` of its Blob service, if it is not the usual one"),
+		flag(optQueueEndpoint, "the `URL` of its Queue service"),
+		flag(optTableEndpoint, "the `URL` of its Table service"),
+	}
+}
+
+// targetFlags name the hub of the other end.
+func targetFlags() []cli.Flag {
+	flag := func(name, usage string) cli.Flag {
+		return &cli.StringFlag{Category: categoryToAccount, Name: toPrefix + name, Usage: usage}
+	}
+	return slices.Concat(
+		[]cli.Flag{&cli.StringFlag{Category: categoryToCapture, Name: toPrefix + optSnapshot, Usage: "the capture `FILE`.taskhub, or a folder with the same files"}},
+		targetConnectionFlags(categoryToAccount),
+		[]cli.Flag{
+			flag(optTaskHub, "the hub `NAME`, by default the name of the first hub"),
+			flag(optTrackingPrefix, "the tables are `PREFIX`Instances and PREFIXHistory"),
+			flag(optTrackingConnection, "the setting `NAME` of the account with tables and blobs, if it is another"),
+		})
+}
+
 // withSource runs do with the hub that the options name, and tells of what was
 // damaged in a capture.
 func (s *session) withSource(do func(hub.Reader) error) error {
@@ -93,53 +152,59 @@ func (s *session) withSource(do func(hub.Reader) error) error {
 }
 
 // checkSource refuses options that contradict each other.
-func (s *session) checkSource() error {
-	account := []string{
-		optConnectionSetting, optConnection, optAccount, optBlobEndpoint, optQueueEndpoint, optTableEndpoint,
-		optTaskHub, optTrackingPrefix, optTrackingConnection,
-	}
+func (s *session) checkSource() error { return s.from().check() }
+
+// ways are the options that name an account as a whole.
+var ways = []string{optConnectionSetting, optConnection, optAccount}
+
+// check refuses options that contradict each other.
+func (p place) check() error {
+	account := append(slices.Clone(ways), optBlobEndpoint, optQueueEndpoint, optTableEndpoint, optTaskHub, optTrackingPrefix, optTrackingConnection)
 	for _, name := range append([]string{optSnapshot}, account...) {
-		value := s.String(name)
+		value := p.value(name)
 		switch {
-		case !s.IsSet(name):
+		case !p.is(name):
 		case value == "":
-			return s.usagef("option --%s is empty", name)
+			return p.usagef("option --%s is empty", p.option(name))
 		case name == optConnection || name == optSnapshot:
 		case looksSecret(value):
-			return s.usagef("option --%s: its value looks like a connection string or a signature, which belongs to --%s", name, optConnection)
+			return p.usagef("option --%s: its value looks like a connection string or a signature, which belongs to --%s", p.option(name), p.option(optConnection))
 		}
 	}
-	if s.IsSet(optSnapshot) {
+	if p.is(optSnapshot) {
 		for _, name := range account {
-			if s.IsSet(name) {
-				return s.usagef("--%s and --%s contradict each other: a capture needs no account", optSnapshot, name)
+			if p.is(name) {
+				return p.usagef("--%s and --%s contradict each other: a capture needs no account", p.option(optSnapshot), p.option(name))
 			}
 		}
 		return nil
 	}
-	if s.Bool(optSalvage) {
-		return s.usagef("--%s is about captures: it needs --%s", optSalvage, optSnapshot)
+	if p.prefix == "" && p.Bool(optSalvage) && !p.to().is(optSnapshot) {
+		return p.usagef("--%s is about captures: it needs --%s", optSalvage, optSnapshot)
 	}
-	ways := []string{optConnectionSetting, optConnection, optAccount}
 	for i, a := range ways {
 		for _, b := range ways[i+1:] {
-			if s.IsSet(a) && s.IsSet(b) {
-				return s.usagef("--%s and --%s contradict each other", a, b)
+			if p.is(a) && p.is(b) {
+				return p.usagef("--%s and --%s contradict each other", p.option(a), p.option(b))
 			}
 		}
 	}
-	if name := s.String(optTaskHub); s.IsSet(optTaskHub) && !hubName.MatchString(name) {
-		return s.usagef("option --%s: %q is not the name of a hub, which is of letters and digits", optTaskHub, name)
+	if name := p.value(optTaskHub); p.is(optTaskHub) && !hubName.MatchString(name) {
+		return p.usagef("option --%s: %q is not the name of a hub, which is of letters and digits", p.option(optTaskHub), name)
 	}
-	if name := s.String(optTrackingPrefix); s.IsSet(optTrackingPrefix) && !hubName.MatchString(name) {
-		return s.usagef("option --%s: %q is not the beginning of a table's name, which is of letters and digits", optTrackingPrefix, name)
+	if name := p.value(optTrackingPrefix); p.is(optTrackingPrefix) && !hubName.MatchString(name) {
+		return p.usagef("option --%s: %q is not the beginning of a table's name, which is of letters and digits", p.option(optTrackingPrefix), name)
 	}
 	return nil
 }
 
 func (s *session) withCapture(do func(hub.Reader) error) error {
+	return s.withCaptureAt(s.String(optSnapshot), do)
+}
+
+func (s *session) withCaptureAt(path string, do func(hub.Reader) error) error {
 	salvage := s.Bool(optSalvage)
-	r, err := snapshot.Open(s.String(optSnapshot), snapshot.Options{Salvage: salvage})
+	r, err := snapshot.Open(path, snapshot.Options{Salvage: salvage})
 	if err == nil {
 		err = errors.Join(do(r), r.Close())
 		for _, d := range r.Damage() {
@@ -163,6 +228,11 @@ func (s *session) withLiveHub(do func(hub.Reader) error) error {
 	if err != nil {
 		return err
 	}
+	return s.withHubOf(a, do)
+}
+
+// withHubOf runs do with the hub in an account.
+func (s *session) withHubOf(a *account, do func(hub.Reader) error) error {
 	h, err := live.Open(s.ctx, a.config, a.names, live.Options{})
 	if err != nil {
 		return a.located(err)
@@ -174,6 +244,56 @@ func (s *session) withLiveHub(do func(hub.Reader) error) error {
 		}
 	}
 	return a.wrap(err)
+}
+
+// target is the hub that the options of the other end name: a capture, or a hub
+// in an account.
+type target struct {
+	path    string
+	account *account
+}
+
+// target resolves the options of the other end without I/O. The account may be
+// left out where the first hub is in one, and the hub's name is that of the first
+// hub then, unless it is given: a name is missing in the result.
+func (p place) target() (target, error) {
+	if err := p.check(); err != nil {
+		return target{}, err
+	}
+	if p.is(optSnapshot) {
+		return target{path: p.value(optSnapshot)}, nil
+	}
+	var a *account
+	var err error
+	if p.is(optTaskHub) && !p.IsSet(optSnapshot) && !p.namesEnd() {
+		if a, err = p.session.account(true); err == nil && p.is(optTrackingPrefix) {
+			a.names.TrackingPrefix = p.value(optTrackingPrefix)
+		}
+	} else {
+		a, err = p.account(true)
+	}
+	if err != nil {
+		return target{}, err
+	}
+	a.names.TaskHub, a.hubFrom = p.value(optTaskHub), settings.Value{Text: p.value(optTaskHub), From: "option --" + p.option(optTaskHub)}
+	return target{account: a}, nil
+}
+
+// namesEnd reports whether any option says which account the hub is in.
+func (p place) namesEnd() bool {
+	return slices.ContainsFunc(append(slices.Clone(ways), optBlobEndpoint, optQueueEndpoint, optTableEndpoint, optTrackingConnection), p.is)
+}
+
+// withTarget runs do with the hub of the other end.
+func (s *session) withTarget(t target, first hub.Names, do func(hub.Reader) error) error {
+	if t.account == nil {
+		return s.withCaptureAt(t.path, do)
+	}
+	if t.account.names.TaskHub == "" {
+		t.account.names.TaskHub, t.account.hubFrom = first.TaskHub, settings.Value{Text: first.TaskHub, From: "as the first hub"}
+		t.account.names.TrackingPrefix = cmp.Or(t.account.names.TrackingPrefix, first.TrackingPrefix)
+	}
+	return s.withHubOf(t.account, do)
 }
 
 // noHub says that there is no hub of this name, and which there are.

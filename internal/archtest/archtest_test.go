@@ -62,9 +62,11 @@ var rules = []rule{
 		},
 	},
 	{folder: "replay", own: []string{"schema"}},
-	{folder: "verify", own: []string{"replay", "schema"}, others: []string{"golang.org/x/sync"}},
-	{folder: "migrate", own: []string{"hub", "schema"}, others: []string{"golang.org/x/sync"}},
+	{folder: "verify", own: []string{"hub", "replay", "schema"}, others: []string{"golang.org/x/sync"}},
+	{folder: "diff", own: []string{"hub", "schema"}},
+	{folder: "migrate", own: []string{"diff", "hub", "schema"}, others: []string{"golang.org/x/sync"}},
 	{folder: "manage", own: []string{"hub", "schema"}},
+	{folder: "explain", own: []string{"hub", "manage", "replay", "schema", "verify"}},
 	{folder: "server", own: []string{"export", "hub", "manage", "replay", "schema", "verify"}},
 	{
 		folder: "cmd/taskhub",
