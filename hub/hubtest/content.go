@@ -23,6 +23,8 @@ type Content struct {
 	Containers []hub.Container
 	// Blobs are in the order of containers and names ([schema.CompareKeys]).
 	Blobs []Blob
+	// Unreadable lists what is not known of the hub. A service knows everything.
+	Unreadable []hub.Unreadable
 }
 
 // Queue is a queue and the messages in it that can be seen.

@@ -152,7 +152,7 @@ func read(ctx context.Context, r hub.Reader) (c hubtest.Content, err error) {
 	}
 	c = hubtest.Content{
 		Names: info.Names, Account: info.Account, PartitionCount: info.PartitionCount,
-		PartitionCountFrom: info.PartitionCountFrom, Tables: make(map[hub.Table][]schema.Row),
+		PartitionCountFrom: info.PartitionCountFrom, Tables: make(map[hub.Table][]schema.Row), Unreadable: info.Unreadable,
 	}
 	for _, table := range info.Tables {
 		c.Tables[table.Table] = nil

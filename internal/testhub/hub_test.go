@@ -7,7 +7,6 @@ import (
 
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/hubtest"
-	"github.com/taskhub-tools/taskhub/hub/snapshot"
 )
 
 func TestMemory(t *testing.T) {
@@ -109,40 +108,5 @@ func TestRecorded(t *testing.T) {
 		if state := Recorded(t, name, "state.json"); (len(state) > 0) != want || want && state[0] != '[' && state[0] != '{' {
 			t.Errorf("state of %s: %d bytes", name, len(state))
 		}
-	}
-}
-
-// TestGenerate checks that a generated hub is whole and that instances are
-// where GeneratedID says.
-func TestGenerate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "generated")
-	const n = 3000
-	if err := Generate(path, n); err != nil {
-		t.Fatal(err)
-	}
-	r, err := snapshot.Open(path, snapshot.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	rows, instances := 0, 0
-	for row, err := range r.Rows(t.Context(), hub.History, hub.Keys{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows++
-		if row.IsSentinel() {
-			if id := GeneratedID(n, instances); row.PartitionKey != id {
-				t.Errorf("instance %d is %q, GeneratedID says %q", instances, row.PartitionKey, id)
-			}
-			instances++
-		}
-	}
-	info, err := r.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rows < n || rows > n+40 || info.Tables[0].Rows != int64(instances) {
-		t.Errorf("%d rows of %d instances, %d instance rows", rows, instances, info.Tables[0].Rows)
 	}
 }

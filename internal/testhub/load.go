@@ -76,7 +76,7 @@ func ContentOf(t testing.TB, r hub.Reader) hubtest.Content {
 	}
 	c := hubtest.Content{
 		Names: info.Names, Account: info.Account, PartitionCount: info.PartitionCount, PartitionCountFrom: info.PartitionCountFrom,
-		Tables: make(map[hub.Table][]schema.Row),
+		Tables: make(map[hub.Table][]schema.Row), Unreadable: info.Unreadable,
 	}
 	for _, table := range info.Tables {
 		c.Tables[table.Table] = []schema.Row{}

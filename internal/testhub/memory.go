@@ -40,6 +40,7 @@ func (m *Memory) Info(ctx context.Context) (hub.Info, error) {
 	info := hub.Info{
 		Names: c.Names, Account: c.Account, PartitionCount: c.PartitionCount, PartitionCountFrom: c.PartitionCountFrom,
 		Started: m.Started, Finished: m.Finished,
+		Unreadable: c.Unreadable,
 	}
 	for t := hub.Instances; t <= hub.Partitions; t++ {
 		if rows, ok := c.Tables[t]; ok {

@@ -21,29 +21,32 @@ type Recording struct {
 	// Dump is the folder that it was converted from.
 	Dump  string
 	Names hub.Names
+	// Uncounted is true if there were invisible messages that were not recorded,
+	// so that nobody knows how many.
+	Uncounted bool
 }
 
 // Recordings lists all of them; testdata/README.md says what they hold.
 var Recordings = []Recording{
-	{"dtfx-1.17.5", "dtfx-1.17.5", hub.Names{TaskHub: "OldHub"}},
-	{"dtfx-2.9.1", "dtfx-2.9.1", hub.Names{TaskHub: "LabHub"}},
-	{"dtfx-2.9.1-backlog", "dtfx-2.9.1-backlog", hub.Names{TaskHub: "Backlog"}},
-	{"dtfx-2.9.1-blob-leases", "dtfx-2.9.1-blob-leases", hub.Names{TaskHub: "blobLeases7"}},
-	{"dtfx-2.9.1-bulk", "dtfx-2.9.1-bulk", hub.Names{TaskHub: "BulkHub"}},
-	{"dtfx-2.9.1-crashed", "dtfx-2.9.1-crashed", hub.Names{TaskHub: "CrashHub"}},
-	{"dtfx-2.9.1-live", "dtfx-2.9.1-live", hub.Names{TaskHub: "LiveHub"}},
-	{"dtfx-2.9.1-live-blob-leases", "dtfx-2.9.1-live-blob-leases", hub.Names{TaskHub: "LiveBlob"}},
-	{"dtfx-2.9.1-live-legacy-leases", "dtfx-2.9.1-live-legacy-leases", hub.Names{TaskHub: "LiveOld"}},
-	{"dtfx-2.9.1-odd", "dtfx-2.9.1-odd", hub.Names{TaskHub: "OddHub"}},
-	{"dtfx-2.9.1-poisoned", "dtfx-2.9.1-poisoned", hub.Names{TaskHub: "PoisonHub"}},
-	{"dtfx-2.9.1-purge-damaged", "dtfx-2.9.1-purge-damaged", hub.Names{TaskHub: "LabHub"}},
-	{"dtfx-2.9.1-torn", "dtfx-2.9.1-torn", hub.Names{TaskHub: "TornHub"}},
-	{"functions-3", "functions-3", hub.Names{TaskHub: "FuncLab"}},
-	{"functions-3-after-js", "functions-3/after-js", hub.Names{TaskHub: "FuncLab"}},
-	{"functions-3-after-write", "functions-3/after-write", hub.Names{TaskHub: "FuncLab"}},
-	{"functions-3-after-write-Nowhere", "functions-3/after-write", hub.Names{TaskHub: "Nowhere"}},
-	{"shared-tracking-TrackA", "dtfx-2.9.1-shared-tracking", hub.Names{TaskHub: "TrackA", TrackingPrefix: "SharedStore"}},
-	{"shared-tracking-TrackB", "dtfx-2.9.1-shared-tracking", hub.Names{TaskHub: "TrackB", TrackingPrefix: "SharedStore"}},
+	{Name: "dtfx-1.17.5", Dump: "dtfx-1.17.5", Names: hub.Names{TaskHub: "OldHub"}},
+	{Name: "dtfx-2.9.1", Dump: "dtfx-2.9.1", Names: hub.Names{TaskHub: "LabHub"}},
+	{Name: "dtfx-2.9.1-backlog", Dump: "dtfx-2.9.1-backlog", Names: hub.Names{TaskHub: "Backlog"}},
+	{Name: "dtfx-2.9.1-blob-leases", Dump: "dtfx-2.9.1-blob-leases", Names: hub.Names{TaskHub: "blobLeases7"}},
+	{Name: "dtfx-2.9.1-bulk", Dump: "dtfx-2.9.1-bulk", Names: hub.Names{TaskHub: "BulkHub"}},
+	{Name: "dtfx-2.9.1-crashed", Dump: "dtfx-2.9.1-crashed", Names: hub.Names{TaskHub: "CrashHub"}},
+	{Name: "dtfx-2.9.1-live", Dump: "dtfx-2.9.1-live", Names: hub.Names{TaskHub: "LiveHub"}},
+	{Name: "dtfx-2.9.1-live-blob-leases", Dump: "dtfx-2.9.1-live-blob-leases", Names: hub.Names{TaskHub: "LiveBlob"}},
+	{Name: "dtfx-2.9.1-live-legacy-leases", Dump: "dtfx-2.9.1-live-legacy-leases", Names: hub.Names{TaskHub: "LiveOld"}},
+	{Name: "dtfx-2.9.1-odd", Dump: "dtfx-2.9.1-odd", Names: hub.Names{TaskHub: "OddHub"}},
+	{Name: "dtfx-2.9.1-poisoned", Dump: "dtfx-2.9.1-poisoned", Names: hub.Names{TaskHub: "PoisonHub"}},
+	{Name: "dtfx-2.9.1-purge-damaged", Dump: "dtfx-2.9.1-purge-damaged", Names: hub.Names{TaskHub: "LabHub"}, Uncounted: true},
+	{Name: "dtfx-2.9.1-torn", Dump: "dtfx-2.9.1-torn", Names: hub.Names{TaskHub: "TornHub"}},
+	{Name: "functions-3", Dump: "functions-3", Names: hub.Names{TaskHub: "FuncLab"}},
+	{Name: "functions-3-after-js", Dump: "functions-3/after-js", Names: hub.Names{TaskHub: "FuncLab"}},
+	{Name: "functions-3-after-write", Dump: "functions-3/after-write", Names: hub.Names{TaskHub: "FuncLab"}},
+	{Name: "functions-3-after-write-Nowhere", Dump: "functions-3/after-write", Names: hub.Names{TaskHub: "Nowhere"}},
+	{Name: "shared-tracking-TrackA", Dump: "dtfx-2.9.1-shared-tracking", Names: hub.Names{TaskHub: "TrackA", TrackingPrefix: "SharedStore"}},
+	{Name: "shared-tracking-TrackB", Dump: "dtfx-2.9.1-shared-tracking", Names: hub.Names{TaskHub: "TrackB", TrackingPrefix: "SharedStore"}},
 }
 
 // CaptureTool is how the captures under testdata were written.
@@ -81,8 +84,8 @@ func OpenHub(t testing.TB, name string) *snapshot.Reader {
 }
 
 // Recorded returns a file under testdata/recorded/NAME: state.json, what the
-// framework itself said of each instance, or queues-all/QUEUE.jsonl, all
-// messages of a queue. It returns nil for one that does not exist: not every
+// framework itself said of each instance, queues-all/QUEUE.jsonl, all messages of
+// a queue, or recorded calls. It returns nil for one that does not exist: not every
 // recording has a state, and an empty queue has no file. Files that are kept
 // with zstd are unpacked.
 func Recorded(t testing.TB, name, file string) []byte {

@@ -61,14 +61,19 @@ func run(ctx context.Context, args []string) error {
 	case *from == "" || *name == "":
 		return errors.New("--from and --task-hub-name are missing")
 	}
-	return convert(ctx, *from, hub.Names{TaskHub: *name, TrackingPrefix: *tracking}, *out)
+	return convert(ctx, *from, testhub.Recording{Names: hub.Names{TaskHub: *name, TrackingPrefix: *tracking}}, *out)
 }
 
 // convert replaces out.
-func convert(ctx context.Context, from string, names hub.Names, out string) error {
-	m, err := testhub.LoadRecording(from, names)
+func convert(ctx context.Context, from string, r testhub.Recording, out string) error {
+	m, err := testhub.LoadRecording(from, r.Names)
 	if err != nil {
 		return err
+	}
+	if r.Uncounted {
+		for _, q := range m.Content.Queues {
+			m.Content.Unreadable = append(m.Content.Unreadable, hub.Unreadable{Artifact: "queue " + q.Name, Reason: "its invisible messages were not recorded"})
+		}
 	}
 	if err := os.RemoveAll(out); err != nil {
 		return err
@@ -82,7 +87,7 @@ func convertAll(ctx context.Context, from, testdata string) error {
 		if err := os.MkdirAll(filepath.Join(testdata, "hubs"), 0o777); err != nil {
 			return err
 		}
-		if err := convert(ctx, dir, r.Names, filepath.Join(testdata, "hubs", r.Name+".taskhub")); err != nil {
+		if err := convert(ctx, dir, r, filepath.Join(testdata, "hubs", r.Name+".taskhub")); err != nil {
 			return err
 		}
 		to := filepath.Join(testdata, "recorded", r.Name)
@@ -97,10 +102,17 @@ func convertAll(ctx context.Context, from, testdata string) error {
 }
 
 // keepAnswers copies what a capture does not hold and tests compare with: the
-// framework's own view of the hub, and all messages.
+// framework's own view of the hub, all messages, and calls that change it with
+// their answers.
 func keepAnswers(dir string, r testhub.Recording, to string) error {
 	for _, state := range []string{"state.json", "state-" + r.Names.TaskHub + ".json"} {
 		err := keep(filepath.Join(dir, state), filepath.Join(to, "state.json"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, calls := range []string{"http-write.jsonl", "js-write.jsonl"} {
+		err := keep(filepath.Join(dir, calls), filepath.Join(to, calls))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
