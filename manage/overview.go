@@ -151,7 +151,31 @@ func Describe(ctx context.Context, r hub.Reader, opts DescribeOptions) (*Overvie
 			return nil, err
 		}
 	}
-	if err := o.countBlobs(ctx, r); err != nil {
+	if err := o.countBlobs(ctx, r, func(string) bool { return true }); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(o.Partitions, func(a, b Partition) int { return strings.Compare(a.Queue, b.Queue) })
+	o.judge()
+	return o, nil
+}
+
+// Leases tells who owns the partitions and whether an app runs the hub: the parts
+// of [Overview] from Partitions on. It takes a few requests, however large the hub
+// is. Of opts only Now counts. It returns [hub.ErrNotFound] if nothing of the hub
+// exists.
+func Leases(ctx context.Context, r hub.Reader, opts DescribeOptions) (*Overview, error) {
+	info, err := r.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := &Overview{Hub: info}
+	if err := o.tablePartitions(ctx, r); err != nil {
+		return nil, err
+	}
+	o.observed(opts)
+	names := info.Names
+	leases := func(container string) bool { return container == names.Leases() || container == names.AppLease() }
+	if err := o.countBlobs(ctx, r, leases); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(o.Partitions, func(a, b Partition) int { return strings.Compare(a.Queue, b.Queue) })
@@ -344,13 +368,18 @@ func (o *Overview) Age(t schema.Ticks) (age time.Duration, ok bool) {
 	return o.ObservedAt.Time().Sub(t.Time()), true
 }
 
-func (o *Overview) countBlobs(ctx context.Context, r hub.Reader) error {
+// countBlobs counts the blobs of the containers that are wanted, and reads the
+// leases among them.
+func (o *Overview) countBlobs(ctx context.Context, r hub.Reader, wanted func(container string) bool) error {
 	containers, err := r.Containers(ctx)
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	names := o.Hub.Names
 	for _, c := range containers {
+		if !wanted(c.Name) {
+			continue
+		}
 		counts := ContainerCounts{Container: c}
 		for b, err := range r.Blobs(ctx, c.Name, "") {
 			if err != nil {
