@@ -12,6 +12,7 @@ import (
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/snapshot"
 	"github.com/taskhub-tools/taskhub/internal/ui"
+	"github.com/taskhub-tools/taskhub/manage"
 	"github.com/taskhub-tools/taskhub/migrate"
 )
 
@@ -33,8 +34,8 @@ var exitMeaning = map[int]string{
 	exitDone:         "done",
 	exitFailed:       "failed",
 	exitUsage:        "wrong usage: unknown option, missing or bad value",
-	exitFindings:     "done, but there are differences",
-	exitSkipped:      "done, but something could not be read and was left out",
+	exitFindings:     "done, but there are differences or findings",
+	exitSkipped:      "done, but some items could not be read or changed, and were left out",
 	exitNotFound:     "the hub does not exist",
 	exitInUse:        "the hub is in use, or exists where it must not",
 	exitUnauthorized: "not authorised",
@@ -145,6 +146,12 @@ func hint(err error) string {
 		}
 	case errors.Is(err, migrate.ErrExists):
 		return "--resume goes on with an interrupted restoration"
+	case errors.Is(err, hub.ErrConflict):
+		return "somebody else changes it at the same time: look at it again before you repeat this"
+	case errors.Is(err, manage.ErrExists):
+		return "--overwrite starts it anew"
+	case errors.Is(err, manage.ErrNotFailed):
+		return "only an instance that has failed can be rewound"
 	case errors.As(err, &source):
 		return source.account.hint(err)
 	case errors.Is(err, fs.ErrExist):

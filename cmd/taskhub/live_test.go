@@ -189,11 +189,12 @@ func someInstances(t *testing.T, rec testhub.Recording) []string {
 // besides the hub.
 func readingCommands(t *testing.T) map[string][]string {
 	t.Helper()
-	writing := []string{"help", "restore"}
+	writing := []string{"help", "restore", "diff"} // diff needs two: TestDiffLive
 	commands := map[string][]string{
 		"info": nil, "queues": nil, "hubs": nil, "get-instances": nil, "list-entities": nil,
 		"get-runtime-status": {"--id", "order-1"}, "get-history": {"--id", "order-1"}, "get-entity": {"--id", "@counter@c1"},
-		"export": {"--out", "-", "--dataset", "history"}, "capture": {"--out", filepath.Join(t.TempDir(), "hub.taskhub")},
+		"explain": {"--id", "order-1"},
+		"export":  {"--out", "-", "--dataset", "history"}, "capture": {"--out", filepath.Join(t.TempDir(), "hub.taskhub")},
 	}
 	for _, c := range newApp(nil, nil).Commands {
 		if _, ok := commands[c.Name]; !ok && !slices.Contains(writing, c.Name) {
