@@ -8,14 +8,15 @@ import (
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
-// Joined is the next part of what the tables hold of one instance.
+// Joined is the next part of what the tables hold of one instance. The rows are
+// valid until the next part, which may use their memory; Instance until the next
+// part of another instance.
 type Joined struct {
-	PartitionKey string
+	PartitionKey string // belongs to the caller
 	// Instance is its row of the Instances table, or nil without one; the same
 	// for all parts of an instance.
 	Instance *schema.Row
-	// History holds the next rows of its partition of the History table. They
-	// are valid until the next part, which may use their memory.
+	// History holds the next rows of its partition of the History table.
 	History []schema.Row
 	// More says that another part of the same instance follows.
 	More bool
@@ -25,17 +26,14 @@ type Joined struct {
 // either has rows of, in key order, with the rows in key order. A long history
 // comes in several parts.
 //
-// Peak memory is that of a batch of history rows and a page of instances,
-// whatever the length of a history. The tables are read at the same time, but
-// not at one moment: of a running hub they can differ.
+// Peak memory is that of a batch of rows of each table, whatever the length of a
+// history. The tables are read at the same time, but not at one moment: of a
+// running hub they can differ.
 func Join(ctx context.Context, r Reader, keys Keys) iter.Seq2[Joined, error] {
 	return func(yield func(Joined, error) bool) {
-		next, stop := iter.Pull2(r.Rows(ctx, Instances, keys))
+		next, stop := iter.Pull2(Batches(ctx, r, Instances, keys))
 		defer stop()
 		j := joiner{next: next, yield: yield}
-		if !j.advance() {
-			return
-		}
 		for rows, err := range Batches(ctx, r, History, keys) {
 			if err != nil {
 				yield(Joined{}, err)
@@ -53,39 +51,47 @@ func Join(ctx context.Context, r Reader, keys Keys) iter.Seq2[Joined, error] {
 
 type joiner struct {
 	yield func(Joined, error) bool
-	next  func() (schema.Row, error, bool)
-	// row is the next row of the Instances table that was not yet given out.
-	row  schema.Row
-	rows bool // there is one
+	next  func() ([]schema.Row, error, bool)
+	page  []schema.Row // rows of the Instances table that were not yet given out
 
 	// Of the partition whose history is being given out:
 	begun    bool
 	key      string
-	instance *schema.Row
+	instance *schema.Row // the first of page, or nil
 }
 
-// advance reads the next row of the Instances table. It returns false if the
-// walk is over because of an error.
-func (j *joiner) advance() bool {
-	row, err, ok := j.next()
-	if ok && err != nil {
-		j.yield(Joined{}, err)
-		return false
+// peek returns the next row of the Instances table, nil at its end. ok is false
+// if the walk is over because of an error.
+func (j *joiner) peek() (row *schema.Row, ok bool) {
+	for len(j.page) == 0 && j.next != nil {
+		page, err, more := j.next()
+		if more && err != nil {
+			j.yield(Joined{}, err)
+			return nil, false
+		}
+		if j.page = page; !more {
+			j.next = nil
+		}
 	}
-	j.row, j.rows = row, ok
-	return true
+	if len(j.page) == 0 {
+		return nil, true
+	}
+	return &j.page[0], true
 }
 
 // until gives out the instances without history whose keys are below key, or all
 // that are left.
 func (j *joiner) until(key string, all bool) bool {
-	for j.rows && (all || schema.CompareKeys(j.row.PartitionKey, key) < 0) {
-		row := j.row
-		if !j.yield(Joined{PartitionKey: row.PartitionKey, Instance: &row}, nil) || !j.advance() {
+	for {
+		row, ok := j.peek()
+		if !ok || row == nil || !all && schema.CompareKeys(row.PartitionKey, key) >= 0 {
+			return ok
+		}
+		if !j.yield(Joined{PartitionKey: strings.Clone(row.PartitionKey), Instance: row}, nil) {
 			return false
 		}
+		j.page = j.page[1:]
 	}
-	return true
 }
 
 // batch gives out the rows of one batch. The last partition of a batch may go on
@@ -108,23 +114,32 @@ func (j *joiner) batch(rows []schema.Row) bool {
 		if !j.yield(Joined{PartitionKey: j.key, Instance: j.instance, History: rows[:n], More: more}, nil) {
 			return false
 		}
-		j.begun = more
+		if !more {
+			j.done()
+		}
 		rows = rows[n:]
 	}
 	return true
 }
 
+// begin begins with the partition of this key.
 func (j *joiner) begin(key string) bool {
 	if !j.until(key, false) {
 		return false
 	}
 	j.key, j.begun, j.instance = strings.Clone(key), true, nil
-	if j.rows && j.row.PartitionKey == key {
-		row := j.row
-		j.instance = &row
-		return j.advance()
+	row, ok := j.peek()
+	if row != nil && row.PartitionKey == key {
+		j.instance = row
 	}
-	return true
+	return ok
+}
+
+// done leaves the partition that was given out.
+func (j *joiner) done() {
+	if j.begun = false; j.instance != nil {
+		j.instance, j.page = nil, j.page[1:]
+	}
 }
 
 // end gives out the last part of a partition that was the last of its batch.
@@ -132,6 +147,9 @@ func (j *joiner) end() bool {
 	if !j.begun {
 		return true
 	}
-	j.begun = false
-	return j.yield(Joined{PartitionKey: j.key, Instance: j.instance}, nil)
+	if !j.yield(Joined{PartitionKey: j.key, Instance: j.instance}, nil) {
+		return false
+	}
+	j.done()
+	return true
 }

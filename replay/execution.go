@@ -181,7 +181,8 @@ func (r *Replayer) start(x *execution, e *record, row *schema.Row, at place) {
 		r.anomaly(AnomalySecondStart, x.ExecutionID, "", "the execution starts a second time", x.started, at)
 		return
 	}
-	s := e.started(row)
+	s := e.started(row, r.spareStart)
+	r.spareStart = nil
 	if s == nil {
 		return
 	}

@@ -8,7 +8,7 @@ func ReadRecord(row *schema.Row) (unusual bool, kind schema.EventType, header sc
 	var e record
 	e.read(row)
 	if e.kind == schema.TypeExecutionStarted {
-		started = e.started(row)
+		started = e.started(row, nil)
 	}
 	return e.unusual, e.kind, schema.EventHeader{EventID: e.eventID, Timestamp: e.at}, started
 }

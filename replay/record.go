@@ -199,14 +199,18 @@ func (e *record) time(p *schema.Property, c columns) schema.Ticks {
 }
 
 // started returns the event of a row that is not unusual, or else nil, as
-// [schema.DecodeHistoryRow] does.
-func (e *record) started(row *schema.Row) *schema.ExecutionStarted {
+// [schema.DecodeHistoryRow] does. It uses the memory of spare, unless that is nil.
+func (e *record) started(row *schema.Row, spare *schema.ExecutionStarted) *schema.ExecutionStarted {
 	if e.unusual {
 		h, _ := schema.DecodeHistoryRow(row) // what is wrong with it has been reported
 		s, _ := h.Event.(*schema.ExecutionStarted)
 		return s
 	}
-	s := &schema.ExecutionStarted{Input: e.input}
+	s := spare
+	if s == nil {
+		s = new(schema.ExecutionStarted)
+	}
+	*s = schema.ExecutionStarted{Input: e.input}
 	s.EventID, s.Timestamp = e.eventID, e.at
 	for i := range row.Properties {
 		p := &row.Properties[i]

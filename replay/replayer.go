@@ -49,6 +49,10 @@ type Replayer struct {
 	// that nearly every row has.
 	next [keyLength]byte
 	last place // the latest row, in whichever execution
+
+	// spare is a result that its owner has given back, and spareStart its event.
+	spare      *History
+	spareStart *schema.ExecutionStarted
 }
 
 // New returns a Replayer for the partition with this key.
@@ -61,7 +65,11 @@ func New(partitionKey string, opts Options) *Replayer {
 // Reset begins another partition with the same Options and reuses memory.
 func (r *Replayer) Reset(partitionKey string) {
 	key := strings.Clone(partitionKey)
-	r.h = &History{PartitionKey: key, InstanceID: schema.InstanceID(key)}
+	if r.h = r.spare; r.h == nil {
+		r.h = new(History)
+	}
+	r.spare = nil
+	*r.h = History{PartitionKey: key, InstanceID: schema.InstanceID(key)}
 	r.entity = schema.IsEntity(r.h.InstanceID)
 	r.x.reset(&r.h.Live, "", false)
 	r.runs, r.last, r.next = 0, place{}, rowKey(0)
@@ -239,6 +247,13 @@ func (r *Replayer) End() *History {
 	h := r.h
 	r.h = nil
 	return h
+}
+
+// Recycle gives back a result of [Replayer.End], of which nothing but texts may be
+// used any more. It is for whoever replays a whole hub: of a short history, making
+// the result is a good part of the time.
+func (r *Replayer) Recycle(h *History) {
+	r.spare, r.spareStart = h, h.Live.Started
 }
 
 // none is the state of a history without events.

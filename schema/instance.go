@@ -56,7 +56,15 @@ func (i *Instance) fields(v visitor) {
 // names the first value with a wrong type; the rest is decoded all the same and
 // the value is kept in Extra.
 func DecodeInstance(r *Row) (Instance, error) {
-	i := Instance{PartitionKey: r.PartitionKey, StoredAt: r.Timestamp, ETag: r.ETag}
+	var i Instance
+	err := i.Decode(r)
+	return i, err
+}
+
+// Decode makes of i what [DecodeInstance] returns, for whoever decodes many rows
+// and uses the same memory for each.
+func (i *Instance) Decode(r *Row) error {
+	*i = Instance{PartitionKey: r.PartitionKey, StoredAt: r.Timestamp, ETag: r.ETag}
 	d := newRowReader(r, make([]bool, len(r.Properties)))
 	if r.RowKey != "" {
 		d.fail("RowKey", "is not empty")
@@ -64,9 +72,9 @@ func DecodeInstance(r *Row) (Instance, error) {
 	i.fields(d)
 	i.Extra = d.extra()
 	if d.err != nil {
-		return i, d.err
+		return d.err
 	}
-	return i, nil
+	return nil
 }
 
 // Row encodes i.

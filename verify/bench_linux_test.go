@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"testing"
@@ -38,6 +39,7 @@ func generated(b *testing.B) *snapshot.Reader {
 func BenchmarkHub(b *testing.B) {
 	r := generated(b)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as in the program
 	ctx := context.Background()
 	var decoding, verifying []time.Duration
 	var rows, peak int64

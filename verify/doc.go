@@ -40,7 +40,7 @@
 //     what goes beyond is counted as unknown
 //   - the keys of up to 262,144 parents and 131,072 children that wait for each
 //     other and were not met yet; what goes beyond is read from storage at once
-//   - of a live hub, up to 100 instances that look wrong, until they are read again
+//   - of a live hub, up to 5,000 instances that look wrong, until they are read again
 //
 // Storage is asked for single instances only where something is open whose other
 // end the walk has not shown. Histories are scanned a second time only if two of

@@ -187,7 +187,7 @@ func (v *run) awaitedChildren(ctx context.Context) error {
 			continue
 		}
 		w.suspects = append(w.suspects, s)
-		if len(w.suspects) == maxSuspects {
+		if len(w.suspects) == v.atOnce() {
 			if err := w.flush(ctx, settle); err != nil {
 				return err
 			}

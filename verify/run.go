@@ -31,11 +31,13 @@ type Options struct {
 	// capture has a time of its own.
 	Now func() time.Time
 	// Recheck is called on a live hub before what looks wrong is read again, once
-	// for up to 100 instances: the place to wait for work that is on its way. nil
+	// for up to 5,000 instances: the place to wait for work that is on its way. nil
 	// reads at once.
 	Recheck func(ctx context.Context) error
 	// OnProgress is called from time to time; nil is fine.
 	OnProgress func(Progress)
+
+	suspects int // in place of maxSuspects, for tests
 }
 
 // Progress says how far a verification is.

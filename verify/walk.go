@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -36,6 +37,7 @@ func (s *subject) violated(f Finding) {
 	if f.ExecutionID == "" {
 		f.ExecutionID = s.verdict.ExecutionID
 	}
+	f.ExecutionID = strings.Clone(f.ExecutionID) // may be the row's
 	s.findings = append(s.findings, f)
 }
 
@@ -128,8 +130,11 @@ type walker struct {
 }
 
 // maxSuspects is how many instances of a live hub wait to be read again. What
-// they hold meanwhile is their findings.
-const maxSuspects = 100
+// they hold meanwhile is their findings: a few hundred bytes, mostly. Each time
+// that so many have come together, the verification pauses (Options.Recheck).
+const maxSuspects = 5000
+
+func (v *run) atOnce() int { return cmp.Or(v.opts.suspects, maxSuspects) }
 
 func (w *walker) part(ctx context.Context, part *hub.Joined) error {
 	if !w.begun {
@@ -158,7 +163,10 @@ func (w *walker) part(ctx context.Context, part *hub.Joined) error {
 		w.progress()
 	}
 	if !w.live {
-		return w.conclude(s)
+		err := w.conclude(s)
+		w.rp.Recycle(s.h)
+		s.h = nil
+		return err
 	}
 	if len(s.findings) == 0 && len(w.suspects) == 0 {
 		return w.conclude(s)
@@ -168,7 +176,7 @@ func (w *walker) part(ctx context.Context, part *hub.Joined) error {
 		w.suspects = w.suspects[:len(w.suspects)-1]
 		return w.conclude(s)
 	}
-	if len(w.suspects) < maxSuspects {
+	if len(w.suspects) < w.atOnce() {
 		return nil
 	}
 	return w.flush(ctx, w.conclude)
@@ -177,14 +185,14 @@ func (w *walker) part(ctx context.Context, part *hub.Joined) error {
 const progressEvery = 500
 
 func (w *walker) start(part *hub.Joined) {
-	key := strings.Clone(part.PartitionKey)
+	key := part.PartitionKey
 	s := w.subject
 	if s == nil || len(s.findings) > 0 { // which are still wanted
 		s = new(subject)
 	}
 	*s = subject{key: key, id: schema.InstanceID(key)}
 	if part.Instance != nil {
-		s.instance, s.rowErr = schema.DecodeInstance(part.Instance)
+		s.rowErr = s.instance.Decode(part.Instance)
 		s.row = &s.instance
 		s.scan.instance(w.run, s, part.Instance)
 	}

@@ -445,7 +445,7 @@ func TestManySuspects(t *testing.T) {
 		want = append(want, "error lost-work "+id)
 	}
 	rechecks := 0
-	opts := Options{Checks: []string{codeLostWork}, Recheck: func(context.Context) error { rechecks++; return nil }}
+	opts := Options{Checks: []string{codeLostWork}, suspects: 100, Recheck: func(context.Context) error { rechecks++; return nil }}
 	got, summary := instanceFindings(t, &live{Memory: cast(actors...)}, opts)
 	if diff := cmp.Diff(want, got); diff != "" || rechecks != 3 || summary.Instances != 250 || summary.HistoryRows != 250*5 {
 		t.Errorf("read again %d times, want 3; %d instances and %d rows; findings (-want +got):\n%s", rechecks, summary.Instances, summary.HistoryRows, diff)
