@@ -294,7 +294,7 @@ var catalogue = []Check{
 	{
 		Code: codeMessageUndecodable, Severity: Error, Scope: scopeMessage,
 		Reason:   "A message cannot be read.",
-		Cause:    "It was not written by the framework, or its blob is gone or damaged.",
+		Cause:    "It was not written by the framework, or its blob is damaged.",
 		Evidence: "The body, or the content of the blob that it names, is not a message. It stays in the queue for ever.",
 		Remedy:   "Restore the blob, or delete the message and queue it again.",
 	},
@@ -321,8 +321,8 @@ var catalogue = []Check{
 		Code: codeBlobCorrupt, Severity: Error, Scope: scopeBlob,
 		Reason: "The content of a payload is damaged.",
 		Cause:  "The blob was changed or cut off, by a copy or by hand.",
-		Evidence: "The content does not have the MD5 or size that was recorded, is not whole gzip, or not UTF-8. Every blob is unpacked only " +
-			"on request.",
+		Evidence: "The content does not have the MD5 or size that was recorded, is not whole gzip, or not UTF-8. Of a capture, blobs up " +
+			"to 1 MiB are unpacked; others, and those of a live hub, on request.",
 		Remedy: "Restore the blob from a capture or an earlier version.",
 	},
 	{
@@ -330,8 +330,8 @@ var catalogue = []Check{
 		Reason: "A payload is referenced by nothing.",
 		Cause: "Blobs of messages are not deleted with the message, a transaction may fail after its blobs were written, a restart does not " +
 			"clean up, and a purge misses the blobs of IDs with special characters.",
-		Evidence: "No row and no visible message names the blob, and it is older than an hour. Blobs of messages cannot be told while queues " +
-			"hold messages that are hidden.",
+		Evidence: "No row and no visible message names the blob, and it is older than an hour, or a few seconds where no worker owns a partition. " +
+			"Blobs of messages cannot be told while queues hold messages that are hidden, unless their instance is gone.",
 		Remedy: "Nothing: it costs space only. Purging the instance deletes its blobs.",
 		Repair: "Delete the blob once the queues are empty.",
 	},

@@ -110,7 +110,7 @@ type run struct {
 	relations                       *relations
 	instanceColumns, historyColumns columns
 	cache                           []*cached
-	expected                        map[string]*expectation // by queue
+	expected                        map[string]*expectation // by queues
 	recheck                         bool                    // instances are being read again
 	childrenOnly                    bool                    // and only for the children that they wait for
 
@@ -195,7 +195,11 @@ func (v *run) begin() {
 	}
 	v.withdraw()
 	for _, code := range instanceChecks {
-		v.each = append(v.each, v.counts[code])
+		o := v.counts[code]
+		if v.opts.Instances != nil && (code == codeDuplicateSuborch || code == codeCaseCollision) {
+			o = nil // only a look at all instances tells that there is nothing
+		}
+		v.each = append(v.each, o)
 	}
 	if v.opts.Instances != nil {
 		v.ids = slices.Clone(v.opts.Instances)

@@ -238,7 +238,7 @@ func (v *run) pending(s *subject) {
 		return
 	}
 	if v.messages.hiddenFor(s.id) > 0 {
-		v.expect(s.id, "the start of "+s.id, instanceRow(s.key, "RuntimeStatus"))
+		v.expect("the start of "+s.id, instanceRow(s.key, "RuntimeStatus"), v.messages.controlQueues(s.id)...)
 		if due := s.row.ScheduledStartTime; !due.Set || due.Value <= v.now {
 			s.unknown(codePendingWithoutStart, "the start message may be among those that are hidden")
 		}

@@ -72,7 +72,7 @@ func (v *run) workChecks(ctx context.Context, s *subject) error {
 
 // describe says what open work is.
 func describe(o *replay.Open) string {
-	kind := strings.ReplaceAll(string(o.Kind), "_", " ")
+	kind := strings.ReplaceAll(string(o.Kind), "_", "-")
 	switch o.Kind {
 	case replay.OpenActivity:
 		return fmt.Sprintf("%s %d (%s)", kind, o.EventID, o.Name)
@@ -119,10 +119,13 @@ func (v *run) findActivity(s *subject, o *replay.Open) whereabouts {
 	if v.answered(s, o.EventID) {
 		return somewhere
 	}
-	if v.messages.hidden(v.info.Names.WorkItemQueue())+v.messages.hiddenFor(s.id) > 0 {
-		return perhaps
+	work := v.info.Names.WorkItemQueue()
+	if v.messages.hidden(work)+v.messages.hiddenFor(s.id) == 0 {
+		return nowhere
 	}
-	return nowhere
+	v.expect(fmt.Sprintf("activity %d of %s or its result", o.EventID, s.id), historyRow(s.key, o.RowKey, ""),
+		append(v.messages.controlQueues(s.id), work)...)
+	return perhaps
 }
 
 // answered reports whether a result of an activity, timer or sub-orchestration
@@ -157,7 +160,7 @@ func (v *run) findTimer(s *subject, o *replay.Open) whereabouts {
 	if v.messages.hiddenFor(s.id) == 0 {
 		return nowhere
 	}
-	v.expect(s.id, fmt.Sprintf("timer %d of %s", o.EventID, s.id), historyRow(s.key, o.RowKey, ""))
+	v.expect(fmt.Sprintf("timer %d of %s", o.EventID, s.id), historyRow(s.key, o.RowKey, ""), v.messages.controlQueues(s.id)...)
 	if o.FireAt > v.now {
 		return somewhere
 	}
@@ -213,6 +216,10 @@ func (v *run) findChild(ctx context.Context, s *subject, o *replay.Open) (wherea
 	case h.Rows > 0:
 		return somewhere, nil // see instance-missing
 	case v.messages.hiddenFor(o.InstanceID)+v.messages.hiddenFor(s.id) > 0:
+		if s.h.Live.Started.GenerateNewTrace.Set { // see below
+			v.expect(fmt.Sprintf("the start of %s or its answer to %s", o.InstanceID, s.id), historyRow(s.key, o.RowKey, ""),
+				append(v.messages.controlQueues(s.id), v.messages.controlQueues(o.InstanceID)...)...)
+		}
 		return perhaps, nil
 	case !s.h.Live.Started.GenerateNewTrace.Set:
 		// Before Core 3.9, which writes this column, a row may not tell that
@@ -243,7 +250,7 @@ func (v *run) childDone(ctx context.Context, s *subject, o *replay.Open, child *
 	case v.moving():
 		s.unknown(codeChildDoneParentWaiting, whyMoving)
 	case v.messages.hiddenFor(s.id) > 0:
-		v.expect(s.id, fmt.Sprintf("the answer of %s to %s", o.InstanceID, s.id), historyRow(s.key, o.RowKey, ""))
+		v.expect(fmt.Sprintf("the answer of %s to %s", o.InstanceID, s.id), historyRow(s.key, o.RowKey, ""), v.messages.controlQueues(s.id)...)
 		s.unknown(codeChildDoneParentWaiting, "the answer may be among the messages that are hidden")
 	default:
 		s.violated(Finding{
@@ -306,10 +313,15 @@ func (v *run) findCall(ctx context.Context, s *subject, o *replay.Open) (whereab
 			i = 0
 		}
 	}
-	if hidden > 0 {
-		return perhaps, nil
+	if hidden == 0 {
+		return nowhere, nil
 	}
-	return nowhere, nil
+	queues := v.messages.controlQueues(s.id)
+	for _, id := range entities {
+		queues = append(queues, v.messages.controlQueues(id)...)
+	}
+	v.expect(fmt.Sprintf("a request of %s to %s or its answer", s.id, o.InstanceID), historyRow(s.key, o.RowKey, ""), queues...)
+	return perhaps, nil
 }
 
 // lockSet returns the entities that a request wants to lock, at least the first.
@@ -341,55 +353,3 @@ func (v *run) lockSet(ctx context.Context, s *subject, o *replay.Open) ([]string
 
 // maxLockSet is far beyond what an orchestrator locks at once.
 const maxLockSet = 1000
-
-// expectation is what must be among the hidden messages of a queue.
-type expectation struct {
-	n    int64
-	what []string
-	at   []Place
-}
-
-// expect notes that a message for an instance must be hidden, if it is not lost.
-func (v *run) expect(instanceID, what string, at Place) {
-	queues := v.messages.controlQueues(instanceID)
-	if v.live || v.recheck && !v.childrenOnly || len(queues) != 1 {
-		return
-	}
-	e := v.expected[queues[0]]
-	if e == nil {
-		e = new(expectation)
-		v.expected[queues[0]] = e
-	}
-	if e.n++; len(e.at) < MaxPlaces {
-		e.what, e.at = append(e.what, what), append(e.at, at)
-	}
-}
-
-// countHidden compares, queue by queue, how many messages must be hidden with how
-// many there are. Each instance for itself may have one; together they cannot.
-func (v *run) countHidden() error {
-	if v.moving() {
-		return nil
-	}
-	queues := make([]string, 0, len(v.expected))
-	for q := range v.expected {
-		queues = append(queues, q)
-	}
-	slices.Sort(queues)
-	for _, q := range queues {
-		e, hidden := v.expected[q], v.messages.hidden(q)
-		if e.n <= hidden {
-			continue
-		}
-		err := v.report(Finding{
-			Code: codeLostWork,
-			Detail: fmt.Sprintf("%d messages must be hidden in %s and %d are, so that at least %d are lost of: %s",
-				e.n, q, hidden, e.n-hidden, strings.Join(e.what, ", ")),
-			At: append([]Place{{Queue: q}}, e.at...),
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
