@@ -255,7 +255,7 @@ func (e *explainer) kindText(k *kindCount) string {
 	case Continue:
 		return "its own message to go on, which " + whereText(a.Where, 1)
 	default:
-		what = strings.ReplaceAll(string(a.Kind), "_", " ")
+		what = a.Kind.Words()
 	}
 	return what + ", whose message " + whereText(a.Where, 1)
 }

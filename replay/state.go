@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"strings"
+
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
@@ -112,6 +114,11 @@ type State struct {
 
 // OpenKind is a kind of work that an orchestrator has begun or holds.
 type OpenKind string
+
+// Words returns the kind in words for people, such as sub-orchestration.
+func (k OpenKind) Words() string {
+	return strings.ReplaceAll(strings.Replace(string(k), "sub_", "sub-", 1), "_", " ")
+}
 
 // The kinds of open work.
 const (

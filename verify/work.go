@@ -72,7 +72,7 @@ func (v *run) workChecks(ctx context.Context, s *subject) error {
 
 // describe says what open work is.
 func describe(o *replay.Open) string {
-	kind := strings.ReplaceAll(string(o.Kind), "_", "-")
+	kind := o.Kind.Words()
 	switch o.Kind {
 	case replay.OpenActivity:
 		return fmt.Sprintf("%s %d (%s)", kind, o.EventID, o.Name)

@@ -206,7 +206,7 @@ func (p *page) awaits(title string, awaits []explain.Await, more int64) {
 			}
 			continue
 		}
-		what := strings.ReplaceAll(string(a.Kind), "_", " ")
+		what := a.Kind.Words()
 		if a.EventID >= 0 {
 			what += fmt.Sprintf(" %d", a.EventID)
 		}
@@ -233,7 +233,7 @@ func (p *page) awaits(title string, awaits []explain.Await, more int64) {
 		t.Row(string(a.Where), what, strings.Join(facts, "; "))
 	}
 	for _, k := range order {
-		t.Row(string(k.where), "and "+ui.Count(shown[k]-maxAlike)+" more of kind "+strings.ReplaceAll(string(k.kind), "_", " "))
+		t.Row(string(k.where), "and "+ui.Count(shown[k]-maxAlike)+" more of kind "+k.kind.Words())
 	}
 	if more > 0 {
 		t.Row("", "and "+ui.Count(more)+" more")
