@@ -27,6 +27,7 @@ type account struct {
 	// hub's name.
 	from    string
 	hubFrom settings.Value
+	edits   bool // it is there to be changed
 }
 
 // account resolves the options and the settings of the working directory; the
@@ -152,8 +153,12 @@ func (s *session) connection(app *settings.App, name settings.Value) (live.Confi
 	switch {
 	case errors.Is(err, settings.ErrNotSet) && name.IsDefault() && !s.namesAccount() && app.HostFile == "":
 		// Nothing at all was said: this is about the command line.
-		return live.Config{}, "", s.usagef("no hub given: name a capture with --%s, or an account with --%s, --%s or --%s (%v)",
-			optSnapshot, optConnectionSetting, optConnection, optAccount, err)
+		capture := "a capture with --" + optSnapshot + ", or "
+		if s.edits() {
+			capture = ""
+		}
+		return live.Config{}, "", s.usagef("no hub given: name %san account with --%s, --%s or --%s (%v)",
+			capture, optConnectionSetting, optConnection, optAccount, err)
 	case err != nil:
 		return live.Config{}, "", err
 	}
@@ -226,6 +231,10 @@ func (a *account) hint(err error) string {
 		return ""
 	case errors.As(err, &request) && request.Status == 0:
 		return "no token: az login, or the variables AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
+	case a.config.Identity.Kind != "" && a.edits:
+		return "the identity needs the roles Storage Blob, Queue and Table Data Contributor; a firewall of the account answers the same"
+	case !a.config.SAS.IsZero() && a.edits:
+		return "is the signature still valid, and for all three services with read, list, add, create, write, update and delete? A firewall of the account answers the same"
 	case a.config.Identity.Kind != "":
 		return "the identity needs the roles Storage Blob, Queue and Table Data Reader; a firewall of the account answers the same"
 	case !a.config.SAS.IsZero():

@@ -31,10 +31,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
 		Name:  "taskhub",
-		Usage: "look into Durable Functions task hubs without running them",
+		Usage: "look into Durable Functions task hubs, and operate them, without running them",
 		Description: "A task hub is what Durable Functions keeps in Azure Storage: tables, queues and blobs.\n" +
 			"taskhub reads hubs in storage accounts, and captures of hubs, which are files that end in\n" +
-			".taskhub. Only restore writes to an account; no other command changes or creates anything there.\n\n" +
+			".taskhub. Commands that change a hub show what they would do and ask before they do it; no other\n" +
+			"command changes or creates anything in an account.\n\n" +
 			"\"taskhub COMMAND --help\" explains a command, with examples and its exit codes.",
 		Version:   version(),
 		Writer:    stdout,
@@ -52,9 +53,22 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			replayCommand(),
 			verifyCommand(),
 			diffCommand(),
+			waitCommand(),
+			waitIdleCommand(),
 			exportCommand(),
 			captureCommand(),
 			restoreCommand(),
+			startNewCommand(),
+			raiseEventCommand(),
+			signalEntityCommand(),
+			terminateCommand(),
+			suspendCommand(),
+			resumeCommand(),
+			rewindCommand(),
+			restartCommand(),
+			setCustomStatusCommand(),
+			purgeHistoryCommand(),
+			deleteTaskHubCommand(),
 		},
 		Action:                    rootAction,
 		OnUsageError:              onUsageError,

@@ -147,7 +147,7 @@ func hint(err error) string {
 	case errors.Is(err, migrate.ErrExists):
 		return "--resume goes on with an interrupted restoration"
 	case errors.Is(err, hub.ErrConflict):
-		return "somebody else changes it at the same time: look at it again before you repeat this"
+		return "look at it again before you repeat this"
 	case errors.Is(err, manage.ErrExists):
 		return "--overwrite starts it anew"
 	case errors.Is(err, manage.ErrNotFailed):

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/live"
 	"github.com/taskhub-tools/taskhub/internal/ui"
+	"github.com/taskhub-tools/taskhub/manage"
 	"github.com/taskhub-tools/taskhub/migrate"
 )
 
@@ -34,10 +33,10 @@ func restoreCommand() *cli.Command {
 			exitDone, exitFailed, exitUsage, exitFindings, exitInUse, exitUnauthorized, exitInterrupted,
 		),
 		Flags: []cli.Flag{
-			&cli.BoolFlag{DisableDefaultText: true, Name: "resume", Usage: "go on in a hub that exists"},
-			&cli.BoolFlag{DisableDefaultText: true, Name: "dry-run", Usage: "say what would be written, and write nothing"},
-			&cli.BoolFlag{DisableDefaultText: true, Name: "yes", Usage: "do not ask"},
-			&cli.IntFlag{Name: "concurrency", Value: 16, Usage: "requests at once, `N`"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: optResume, Usage: "go on in a hub that exists"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: optDryRun, Usage: "say what would be written, and write nothing"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: optYes, Usage: "do not ask"},
+			&cli.IntFlag{Name: optConcurrency, Value: 16, Usage: "requests at once, `N`"},
 		},
 	}, runRestore)
 }
@@ -46,7 +45,7 @@ func runRestore(s *session) error {
 	if _, err := s.text(optSnapshot); err != nil {
 		return err
 	}
-	if s.Int("concurrency") < 1 {
+	if s.Int(optConcurrency) < 1 {
 		return s.usagef("option --concurrency: must be at least 1")
 	}
 	if err := s.to().check(); err != nil {
@@ -71,18 +70,24 @@ func runRestore(s *session) error {
 }
 
 func (s *session) restore(r hub.Reader, info *hub.Info, a *account, to migrate.Target) error {
-	resume := s.Bool("resume")
-	_, err := to.Info(s.ctx)
+	resume := s.Bool(optResume)
+	// Restore looks for itself whether the hub exists: somebody may make it while
+	// we ask.
+	there, err := manage.Leases(s.ctx, to, manage.DescribeOptions{Now: time.Now})
 	switch {
 	case err == nil && !resume:
 		return fmt.Errorf("hub %s in storage account %s: %w", info.Names.TaskHub, orUnknown(a.config.AccountName()), migrate.ErrExists)
 	case err != nil && !errors.Is(err, hub.ErrNotFound):
 		return err
 	}
-	if err := s.restorePlan(info, a, err == nil); err != nil {
+	if err := s.restorePlan(info, a, there); err != nil {
 		return err
 	}
-	if s.Bool("dry-run") {
+	if there != nil && there.Running == manage.RunningYes {
+		return fmt.Errorf("hub %s in storage account %s: %w: %s", info.Names.TaskHub, orUnknown(a.config.AccountName()), hub.ErrInUse,
+			strings.Join(there.Evidence, ", "))
+	}
+	if s.Bool(optDryRun) {
 		return nil
 	}
 	if err := s.confirm("Restore it?"); err != nil {
@@ -93,7 +98,7 @@ func (s *session) restore(r hub.Reader, info *hub.Info, a *account, to migrate.T
 	defer line.stop()
 	began := time.Now()
 	report, err := migrate.Restore(s.ctx, r, to, migrate.RestoreOptions{
-		Resume: resume, Concurrency: s.Int("concurrency"), Now: time.Now,
+		Resume: resume, Concurrency: s.Int(optConcurrency), Now: time.Now,
 		OnProgress: func(p migrate.Progress) {
 			line.update(ui.Step{Name: string(p.Phase), Done: p.Items, Total: p.Total, Bytes: p.Bytes})
 		},
@@ -105,43 +110,23 @@ func (s *session) restore(r hub.Reader, info *hub.Info, a *account, to migrate.T
 	return s.restored(info, report, time.Since(began))
 }
 
-// restorePlan says on stderr what is about to be written and where.
-func (s *session) restorePlan(info *hub.Info, a *account, exists bool) error {
+// restorePlan says on stderr what is about to be written and where. there is the
+// hub if it exists.
+func (s *session) restorePlan(info *hub.Info, a *account, there *manage.Overview) error {
 	if s.json {
 		return nil
 	}
 	state := "which has no such hub"
-	if exists {
-		state = "which has the hub: it is overwritten"
+	if there != nil {
+		state = "which has the hub: it is overwritten; " + runningText(there.Running, there.Evidence)
 	}
-	_, err := fmt.Fprintf(s.stderr, "hub %s with %s goes into storage account %s (%s), %s\n", ui.Escape(info.Names.TaskHub),
+	err := s.tell("hub %s with %s goes into storage account %s (%s), %s", info.Names.TaskHub,
 		ui.Plural(int64(info.PartitionCount), "partition", "partitions"), orUnknown(a.config.AccountName()), a.from, state)
 	t := ui.Table{Right: []bool{false, true}, Indent: "  "}
 	for _, table := range info.Tables {
 		t.Row(table.Name, ui.Plural(table.Rows, "row", "rows"))
 	}
 	return errors.Join(err, t.Write(s.stderr))
-}
-
-// confirm asks on the terminal, unless --yes has answered already.
-func (s *session) confirm(question string) error {
-	if s.Bool("yes") {
-		return nil
-	}
-	if !ui.IsTerminal(s.stderr) || !ui.IsTerminal(os.Stdin) {
-		return s.usagef("this writes, and there is no terminal to ask on: say --yes, or --dry-run")
-	}
-	if _, err := fmt.Fprint(s.stderr, question+" [y/N] "); err != nil {
-		return err
-	}
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("not confirmed, nothing was written")
-	}
-	return nil
 }
 
 // restoreReport is what restore --json prints; docs/json.md describes it.

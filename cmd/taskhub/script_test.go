@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HUBS", hubs)
 			// Names that a script cannot spell.
 			e.Setenv("ESC", "\x1b")
+			e.Setenv("LONG_ID", strings.Repeat("x", 257))
 			e.Setenv("CONTROL_ID", "ctl\x01id\x7f")
 			e.Setenv("WEIRD_ID", `weird/id\with#all?and^caret`)
 			e.Setenv("EMOJI_ID", "ünïcode-日本語-😀")

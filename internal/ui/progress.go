@@ -11,8 +11,9 @@ import (
 // Step says how far work is.
 type Step struct {
 	Name  string // what is being worked on; a new name begins a new measurement
-	Done  int64  // rows
-	Total int64  // rows, or -1 if that is not known
+	Unit  string // what is counted; empty means rows, which have a size
+	Done  int64
+	Total int64 // -1 if that is not known
 	Bytes int64
 }
 
@@ -125,14 +126,21 @@ func (p *Progress) line() string {
 	}
 	took := p.now().Sub(p.since)
 	part := []string{Escape(s.Name)}
-	rows := Count(s.Done)
+	count := Count(s.Done)
 	if s.Total >= 0 {
-		rows += " of " + Count(s.Total)
+		count += " of " + Count(s.Total)
 	}
-	part = append(part, rows+" rows", Bytes(s.Bytes))
+	unit := s.Unit
+	if unit == "" {
+		unit = "rows"
+	}
+	part = append(part, count+" "+unit)
+	if s.Unit == "" {
+		part = append(part, Bytes(s.Bytes))
+	}
 	if took >= time.Second && s.Done > 0 {
 		rate := float64(s.Done) / took.Seconds()
-		part = append(part, Count(int64(rate))+" rows/s")
+		part = append(part, Count(int64(rate))+" "+unit+"/s")
 		if s.Total > s.Done && rate > 0 {
 			left := time.Duration(float64(s.Total-s.Done) / rate * float64(time.Second))
 			part = append(part, Duration(left)+" left")

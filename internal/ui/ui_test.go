@@ -158,10 +158,11 @@ func TestProgressLine(t *testing.T) {
 		want string
 	}{
 		{"nothing yet", 0, Step{}, ""},
-		{"begins", 0, Step{"history", 10, 1000, 2048}, "history  10 of 1,000 rows  2.0 KiB"},
-		{"rate and time left", 10 * time.Second, Step{"history", 100, 1000, 20480}, "history  100 of 1,000 rows  20.0 KiB  10 rows/s  1m30s left"},
-		{"all rows", 10 * time.Second, Step{"history", 1000, 1000, 1 << 20}, "history  1,000 of 1,000 rows  1.0 MiB  50 rows/s"},
-		{"the next one is measured from there", 2 * time.Second, Step{"me\x1bssages", 20, -1, 100}, `me\x1bssages  20 rows  100 B  10 rows/s`},
+		{"begins", 0, Step{"history", "", 10, 1000, 2048}, "history  10 of 1,000 rows  2.0 KiB"},
+		{"rate and time left", 10 * time.Second, Step{"history", "", 100, 1000, 20480}, "history  100 of 1,000 rows  20.0 KiB  10 rows/s  1m30s left"},
+		{"all rows", 10 * time.Second, Step{"history", "", 1000, 1000, 1 << 20}, "history  1,000 of 1,000 rows  1.0 MiB  50 rows/s"},
+		{"the next one is measured from there", 2 * time.Second, Step{"me\x1bssages", "", 20, -1, 100}, `me\x1bssages  20 rows  100 B  10 rows/s`},
+		{"something without a size", 2 * time.Second, Step{"terminate", "instances", 30, 300, 0}, "terminate  30 of 300 instances  15 instances/s  18s left"},
 	}
 	for _, tt := range tests {
 		now = now.Add(tt.wait)
