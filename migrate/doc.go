@@ -6,6 +6,11 @@
 //
 //	report, err := migrate.Restore(ctx, capture, account, migrate.RestoreOptions{})
 //
+// [Pending] lists every message that a copy of a hub must have so that the work in
+// flight goes on, also those that nobody can see; [Rewrite] is what has to change
+// in rows when the name of the hub or account does. A migration to another name or
+// partition count is made of these; it is not there yet.
+//
 // # Guarantees
 //
 // The source is only read. Nothing is written into a hub that exists unless the

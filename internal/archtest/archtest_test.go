@@ -64,7 +64,7 @@ var rules = []rule{
 	{folder: "replay", own: []string{"schema"}},
 	{folder: "verify", own: []string{"hub", "replay", "schema"}, others: []string{"golang.org/x/sync"}},
 	{folder: "diff", own: []string{"hub", "schema"}},
-	{folder: "migrate", own: []string{"diff", "hub", "schema"}, others: []string{"golang.org/x/sync"}},
+	{folder: "migrate", own: []string{"diff", "hub", "replay", "schema"}, others: []string{"golang.org/x/sync"}},
 	{folder: "manage", own: []string{"hub", "schema"}, others: []string{"go.yaml.in/yaml/v3"}},
 	{folder: "explain", own: []string{"hub", "manage", "replay", "schema", "verify"}},
 	{folder: "server", own: []string{"export", "hub", "manage", "replay", "schema", "verify"}},
