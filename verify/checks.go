@@ -97,6 +97,7 @@ var catalogue = []Check{
 		Remedy: "If a message for the instance is still queued, start a worker: its next checkpoint, or from 2.7.1 on any message for a " +
 			"finished instance, writes the row again. Otherwise write the columns that follow from the history.",
 		Repair: "Write the derived columns to the row.",
+		Issues: []string{"https://github.com/Azure/durabletask/issues/1252", "https://github.com/Azure/durabletask/issues/561", "https://github.com/Azure/azure-functions-durable-extension/issues/520"},
 	},
 	{
 		Code: codeInstanceMissing, Severity: Error, Scope: scopeInstance,
@@ -179,6 +180,7 @@ var catalogue = []Check{
 			"checkpoint overwrites it.",
 		Remedy: "Restore the rows of the sentinel's execution, or set the sentinel to that of the rows, while no worker runs.",
 		Repair: "Set the sentinel's ExecutionId to that of the rows, if the row of the Instances table has the same.",
+		Issues: []string{"https://github.com/Azure/azure-functions-durable-extension/issues/38"},
 	},
 	{
 		Code: codeStaleGenerationTail, Severity: Info, Scope: scopeInstance,
@@ -250,6 +252,7 @@ var catalogue = []Check{
 		Evidence: "One InstanceId in two live SubOrchestrationInstanceCreated rows without a rewind or an end between. An instance that is its " +
 			"own parent, and parents in a circle, count as well.",
 		Remedy: "Let the framework name children, or make the IDs unique. Terminate the parent that waits in vain.",
+		Issues: []string{"https://github.com/Azure/azure-functions-durable-extension/issues/1947", "https://github.com/Azure/durabletask/pull/1402"},
 	},
 	{
 		Code: codeMessageWrongPartition, Severity: Error, Scope: scopeMessage,
@@ -267,6 +270,7 @@ var catalogue = []Check{
 		Evidence: "The rows of the Partitions table, taskhub.json, the lease blobs and the control queues give different numbers. What " +
 			"another partition manager has left behind with the same number does not count.",
 		Remedy: "Give all apps the same partition count. To change it, let the hub run empty and start a new one.",
+		Issues: []string{"https://github.com/Azure/azure-functions-durable-extension/issues/1285", "https://github.com/Azure/azure-functions-durable-extension/issues/2118"},
 	},
 	{
 		Code: codePartitionUnowned, Severity: Info, Scope: scopePartition,
@@ -275,6 +279,7 @@ var catalogue = []Check{
 		Evidence: "The row or lease blob of the control queue has no owner. A warning if a worker that is alive owns other partitions: its " +
 			"messages wait.",
 		Remedy: "Start a worker. If others run, see whether they can reach the partition's lease.",
+		Issues: []string{"https://github.com/Azure/durabletask/issues/1389"},
 	},
 	{
 		Code: codePartitionStuck, Severity: Warning, Scope: scopePartition,
@@ -283,6 +288,7 @@ var catalogue = []Check{
 		Evidence: "The lease has an owner and has ended while messages wait or other workers are alive; or it has been draining, or about to " +
 			"be taken over, for minutes. Info while no worker runs and nothing waits.",
 		Remedy: "Start or restart the worker. Another one takes a lease that has ended by itself.",
+		Issues: []string{"https://github.com/Azure/durabletask/pull/1136", "https://github.com/Azure/durabletask/issues/1259"},
 	},
 	{
 		Code: codePoisonMessage, Severity: Warning, Scope: scopeMessage,
@@ -290,6 +296,7 @@ var catalogue = []Check{
 		Cause:    "The worker cannot process it: its function or type is unknown to the app, the app crashes, or a checkpoint is refused.",
 		Evidence: "DequeueCount of a visible message. The framework never removes such a message and tries again every ten minutes.",
 		Remedy:   "See the logs of the worker for the instance. Terminate the instance, or delete the message if nothing waits for it.",
+		Issues:   []string{"https://github.com/Azure/azure-functions-durable-extension/issues/338"},
 	},
 	{
 		Code: codeMessageUndecodable, Severity: Error, Scope: scopeMessage,
@@ -324,6 +331,7 @@ var catalogue = []Check{
 		Evidence: "The content does not have the MD5 or size that was recorded, is not whole gzip, or not UTF-8. Of a capture, blobs up " +
 			"to 1 MiB are unpacked; others, and those of a live hub, on request.",
 		Remedy: "Restore the blob from a capture or an earlier version.",
+		Issues: []string{"https://github.com/Azure/durabletask/issues/890"},
 	},
 	{
 		Code: codeBlobOrphan, Severity: Info, Scope: scopeBlob,
@@ -334,6 +342,7 @@ var catalogue = []Check{
 			"Blobs of messages cannot be told while queues hold messages that are hidden, unless their instance is gone.",
 		Remedy: "Nothing: it costs space only. Purging the instance deletes its blobs.",
 		Repair: "Delete the blob once the queues are empty.",
+		Issues: []string{"https://github.com/Azure/azure-functions-durable-extension/issues/509"},
 	},
 	{
 		Code: codeBlobForeignURL, Severity: Error, Scope: scopeInstance,
@@ -353,6 +362,7 @@ var catalogue = []Check{
 			"release is among the messages of the entity's queue. While hidden messages may hold it, it cannot be told.",
 		Remedy: "Clean entity storage with the framework's call of that name, or send a release.",
 		Repair: "Queue an event called release with the owner as parent.",
+		Issues: []string{"https://github.com/Azure/azure-functions-durable-extension/issues/2228", "https://github.com/Azure/azure-functions-durable-extension/issues/1325"},
 	},
 	{
 		Code: codeRewindResidue, Severity: Warning, Scope: scopeInstance,
@@ -361,6 +371,7 @@ var catalogue = []Check{
 		Evidence: "Some failed rows were neutralised and others were not, the status was not reset, or the message that wakes the instance is " +
 			"not there.",
 		Remedy: "Rewind the instance again.",
+		Issues: []string{"https://github.com/Azure/azure-functions-durable-extension/issues/1557"},
 	},
 	{
 		Code: codeHubDebris, Severity: Info, Scope: scopeHub,
