@@ -6,10 +6,10 @@
 //
 //	report, err := migrate.Restore(ctx, capture, account, migrate.RestoreOptions{})
 //
-// [Pending] lists every message that a copy of a hub must have so that the work in
-// flight goes on, also those that nobody can see; [Rewrite] is what has to change
-// in rows when the name of the hub or account does. A migration to another name or
-// partition count is made of these; it is not there yet.
+// [Run] copies a hub to another account, name or partition count, with the work in
+// flight; [Plan] says before what that means. [Pending] lists every message that the
+// copy must have so that the work goes on, also those that nobody can see, and
+// [Rewrite] is what changes in rows.
 //
 // # Guarantees
 //

@@ -220,19 +220,35 @@ func first(errs ...error) error {
 }
 
 // rows copies a table in transactions of up to a hundred rows of one partition.
+// The last of a partition, which has the sentinel of a history, waits for the
+// others.
 func (r *restoration) rows(ctx context.Context, table hub.Table) (int64, error) {
 	var done atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Concurrency)
 	var batch []schema.Row
 	size := 0
-	flush := func() {
+	before := new(sync.WaitGroup) // the transactions of the partition so far
+	flush := func(last bool) {
 		if len(batch) == 0 {
 			return
 		}
-		rows, bytes := batch, int64(size)
+		rows, bytes, others := batch, int64(size), before
 		batch, size = nil, 0
+		if last {
+			before = new(sync.WaitGroup)
+		} else {
+			others.Add(1)
+		}
 		group.Go(func() error {
+			if last {
+				others.Wait()
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+			} else {
+				defer others.Done()
+			}
 			if err := r.to.PutRows(ctx, table, rows); err != nil {
 				return err
 			}
@@ -247,16 +263,16 @@ func (r *restoration) rows(ctx context.Context, table hub.Table) (int64, error) 
 			return done.Load(), first(group.Wait(), err)
 		}
 		if len(batch) > 0 && batch[0].PartitionKey != row.PartitionKey {
-			flush()
+			flush(true)
 		}
 		text = row.AppendJSON(text[:0])
 		if len(batch) == hub.MaxBatchRows || size+len(text) > hub.MaxBatchBytes {
-			flush()
+			flush(false)
 		}
 		batch = append(batch, row)
 		size += len(text)
 	}
-	flush()
+	flush(true)
 	err := group.Wait()
 	return done.Load(), err
 }
