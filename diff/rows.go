@@ -13,7 +13,7 @@ import (
 // rows compares a table.
 func (w *walk) rows(table hub.Table) error {
 	w.total = max(tableRows(&w.a.info, table), tableRows(&w.b.info, table))
-	compare := compareRows
+	compare := schema.CompareRows
 	if table == hub.Partitions {
 		compare = w.comparePartitions
 	}
@@ -38,20 +38,13 @@ func tableRows(info *hub.Info, table hub.Table) int64 {
 	return -1
 }
 
-func compareRows(a, b *schema.Row) int {
-	if n := schema.CompareKeys(a.PartitionKey, b.PartitionKey); n != 0 {
-		return n
-	}
-	return schema.CompareKeys(a.RowKey, b.RowKey)
-}
-
-// comparePartitions is compareRows for the Partitions table, whose RowKeys are
+// comparePartitions is schema.CompareRows for the Partitions table, whose RowKeys are
 // the names of queues.
 //
 // Source: durabletask 2.9.1, TablePartitionLease.cs:24-40.
 func (w *walk) comparePartitions(a, b *schema.Row) int {
 	if !w.mapped {
-		return compareRows(a, b)
+		return schema.CompareRows(a, b)
 	}
 	if n := schema.CompareKeys(a.PartitionKey, b.PartitionKey); n != 0 {
 		return n

@@ -54,7 +54,7 @@ func (e *explainer) readQueues(ctx context.Context) (*queues, error) {
 	})
 	for _, q := range found {
 		view := &Queue{Queue: q, Exists: true}
-		view.Uncounted = slices.ContainsFunc(e.info.Unreadable, func(u hub.Unreadable) bool { return u.Artifact == "queue "+q.Name })
+		view.Uncounted = e.info.WhyUnreadable("queue "+q.Name) != ""
 		qs.byName[q.Name] = view
 		qs.order = append(qs.order, q.Name)
 		for m, err := range e.q.Messages(ctx, q.Name) {

@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -54,25 +53,16 @@ func recordedMessages(t *testing.T, r hub.Reader, recording string) []*recordedM
 			}
 			peeked[m.ID] = true
 		}
-		for line := range bytes.Lines(testhub.Recorded(t, recording, "queues-all/"+q.Name+".jsonl")) {
-			var v struct {
-				MessageID       string
-				TimeNextVisible int64
-				Text            string
-			}
-			if err := json.Unmarshal(line, &v); err != nil {
-				t.Fatal(err)
-			}
-			stored := schema.QueueMessage{Queue: q.Name, ID: v.MessageID, Text: v.Text}
+		for _, stored := range testhub.RecordedMessages(t, recording, q.Name) {
 			loaded, err := hub.LoadMessage(t.Context(), r, info.Names.LargeMessages(), &stored, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			target := loaded.TaskMessage.OrchestrationInstance
 			m := &recordedMessage{
-				queue: q.Name, id: v.MessageID, instanceID: target.InstanceID, executionID: target.ExecutionID.Value,
-				kind: loaded.TaskMessage.Event.Type(), taskID: -1, hidden: !peeked[v.MessageID],
-				visibleAt: schema.TicksOf(time.UnixMilli(v.TimeNextVisible)),
+				queue: q.Name, id: stored.ID, instanceID: target.InstanceID, executionID: target.ExecutionID.Value,
+				kind: loaded.TaskMessage.Event.Type(), taskID: -1, hidden: !peeked[stored.ID],
+				visibleAt: stored.VisibleAt,
 			}
 			// What identifies a message, from the text itself.
 			var raw struct {

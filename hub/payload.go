@@ -116,3 +116,20 @@ func LoadMessage(ctx context.Context, r BlobReader, container string, q *schema.
 	m.Message, err = schema.DecodeMessage(text, blob)
 	return m, err
 }
+
+// PackText returns a payload blob with a text, and its content, as the framework
+// stores them. name is as rows and messages have it.
+//
+// Source: durabletask 2.9.1, MessageManager.cs:220-281.
+func PackText(container, name string, text []byte) (b Blob, packed []byte, err error) {
+	var content bytes.Buffer
+	z := gzip.NewWriter(&content)
+	z.OS = 3 // as .NET has it
+	if _, err := z.Write(text); err != nil {
+		return Blob{}, nil, err
+	}
+	if err := z.Close(); err != nil {
+		return Blob{}, nil, err
+	}
+	return Blob{Container: container, Name: schema.StoredBlobName(name), ContentType: "application/octet-stream"}, content.Bytes(), nil
+}

@@ -106,6 +106,18 @@ type TableInfo struct {
 	Started, Finished schema.Ticks
 }
 
+// WhyUnreadable returns why an artifact could not be read; empty if it could, or
+// if it is known not to exist. Artifacts are called as in Unreadable: queues,
+// containers, table NAME, queue NAME, blob CONTAINER/NAME.
+func (i *Info) WhyUnreadable(artifact string) string {
+	for _, u := range i.Unreadable {
+		if u.Artifact == artifact && u.Reason != ErrNotFound.Error() {
+			return u.Reason
+		}
+	}
+	return ""
+}
+
 // Unreadable is a part of a hub that could not be read, and why.
 type Unreadable struct {
 	Artifact string `json:"artifact"`

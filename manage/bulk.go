@@ -208,31 +208,10 @@ const MaxTree = 1_000_000
 // with an error that wraps [hub.ErrTooLarge].
 func (q *Query) Tree(ctx context.Context, root string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		seen := map[string]bool{root: true}
-		for level := []string{root}; len(level) > 0; {
-			var below []string
-			for _, id := range level {
-				if !yield(id, nil) {
-					return
-				}
-				children, err := q.children(ctx, id)
-				if err != nil {
-					yield("", err)
-					return
-				}
-				for _, child := range children {
-					if seen[child] {
-						continue
-					}
-					if len(seen) == MaxTree {
-						yield("", fmt.Errorf("tree of %q: %w of %d instances", root, hub.ErrTooLarge, MaxTree))
-						return
-					}
-					seen[child] = true
-					below = append(below, child)
-				}
+		for n, err := range q.tree(ctx, root) {
+			if !yield(n.id, err) {
+				return
 			}
-			level = below
 		}
 	}
 }
@@ -241,31 +220,55 @@ func (q *Query) Tree(ctx context.Context, root string) iter.Seq2[string, error] 
 // theirs and so on. What deletes them begins with the last: while a parent is
 // there, a second run finds the children that the first did not come to.
 func (q *Query) Generations(ctx context.Context, root string) ([][]string, error) {
-	all := [][]string{{root}}
-	seen := map[string]bool{root: true}
-	for last := all[0]; ; {
-		var below []string
-		for _, id := range last {
-			children, err := q.children(ctx, id)
-			if err != nil {
-				return nil, err
-			}
-			for _, child := range children {
-				if seen[child] {
-					continue
-				}
-				if len(seen) == MaxTree {
-					return nil, fmt.Errorf("tree of %q: %w of %d instances", root, hub.ErrTooLarge, MaxTree)
-				}
-				seen[child] = true
-				below = append(below, child)
-			}
+	var all [][]string
+	for n, err := range q.tree(ctx, root) {
+		if err != nil {
+			return nil, err
 		}
-		if len(below) == 0 {
-			return all, nil
+		if n.generation == len(all) {
+			all = append(all, nil)
 		}
-		all = append(all, below)
-		last = below
+		all[n.generation] = append(all[n.generation], n.id)
+	}
+	return all, nil
+}
+
+// node is an instance of a tree.
+type node struct {
+	id         string
+	generation int // 0 is the root's
+}
+
+// tree is [Query.Tree] with generations, which follow each other.
+func (q *Query) tree(ctx context.Context, root string) iter.Seq2[node, error] {
+	return func(yield func(node, error) bool) {
+		seen := map[string]bool{root: true}
+		level := []string{root}
+		for generation := 0; len(level) > 0; generation++ {
+			var below []string
+			for _, id := range level {
+				if !yield(node{id, generation}, nil) {
+					return
+				}
+				children, err := q.children(ctx, id)
+				if err != nil {
+					yield(node{}, err)
+					return
+				}
+				for _, child := range children {
+					if seen[child] {
+						continue
+					}
+					if len(seen) == MaxTree {
+						yield(node{}, fmt.Errorf("tree of %q: %w of %d instances", root, hub.ErrTooLarge, MaxTree))
+						return
+					}
+					seen[child] = true
+					below = append(below, child)
+				}
+			}
+			level = below
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package manage
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -167,15 +166,7 @@ func dashed(guid string) string {
 
 // instance returns the row of an instance, or nil without one.
 func (c *Control) instance(ctx context.Context, id string) (*schema.Instance, error) {
-	for row, err := range c.q.r.Rows(ctx, hub.Instances, hub.Partition(schema.EscapeKey(id))) {
-		if err != nil {
-			return nil, err
-		}
-		row = row.Clone()
-		i, _ := schema.DecodeInstance(&row) // what is damaged in it is absent
-		return &i, nil
-	}
-	return nil, nil
+	return rowOf(ctx, c.q.r, id)
 }
 
 // existing is instance for operations that need one.
@@ -255,7 +246,7 @@ func (c *Control) message(instanceID string, execution schema.Optional[string], 
 	}
 	out := &outgoing{
 		queue: c.info.Names.ControlQueue(schema.Partition(instanceID, c.info.PartitionCount)),
-		json:  escapeForXML(m.AppendJSON(nil)),
+		json:  schema.EscapeForXML(m.AppendJSON(nil)),
 	}
 	if len(out.json) > schema.MaxMessageBytes {
 		out.blob = schema.MessageBlobName(instanceID, guid, event.Type())
@@ -267,14 +258,6 @@ func (c *Control) message(instanceID string, execution schema.Optional[string], 
 		return nil, &ArgumentError{"time", fmt.Sprintf("%s is more than %d days ahead, for which the Queue service cannot hide a message", at, hub.MaxMessageDelay/(24*time.Hour))}
 	}
 	return out, nil
-}
-
-// escapeForXML replaces the two characters that JSON allows and XML does not, in
-// which messages travel: they would arrive as question marks. They can only be
-// inside of strings.
-func escapeForXML(text []byte) []byte {
-	text = bytes.ReplaceAll(text, []byte("\uFFFE"), []byte(`\ufffe`))
-	return bytes.ReplaceAll(text, []byte("\uFFFF"), []byte(`\uffff`))
 }
 
 // upload stores the message in its blob, if it is large.
@@ -300,7 +283,7 @@ func (c *Control) enqueue(ctx context.Context, m *outgoing) error {
 	body := m.json
 	if m.large() {
 		w := schema.NewWrapper(m.blob)
-		body = escapeForXML(w.AppendJSON(nil))
+		body = schema.EscapeForXML(w.AppendJSON(nil))
 	}
 	enc, err := c.queueEncoding(ctx)
 	if err != nil {
@@ -318,29 +301,20 @@ func (c *Control) sent(m *outgoing, instanceID string, status schema.Status) *Se
 	return s
 }
 
-// putText stores a text as the framework does, and makes the container for the
-// first of them.
-//
-// Source: durabletask 2.9.1, MessageManager.cs:220-281.
+// putText stores a text, and makes the container for the first of them.
 func (c *Control) putText(ctx context.Context, name string, text []byte) error {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	z.OS = 3 // as .NET has it
-	if _, err := z.Write(text); err != nil {
+	b, packed, err := hub.PackText(c.q.container, name, text)
+	if err != nil {
 		return err
 	}
-	if err := z.Close(); err != nil {
-		return err
-	}
-	b := hub.Blob{Container: c.q.container, Name: schema.StoredBlobName(name), ContentType: "application/octet-stream"}
-	err := c.e.PutBlob(ctx, b, packed.Bytes())
+	err = c.e.PutBlob(ctx, b, packed)
 	if !errors.Is(err, hub.ErrNotFound) {
 		return err
 	}
 	if err := c.e.CreateContainer(ctx, c.q.container); err != nil {
 		return err
 	}
-	return c.e.PutBlob(ctx, b, packed.Bytes())
+	return c.e.PutBlob(ctx, b, packed)
 }
 
 // queueEncoding returns the form of messages in this hub.

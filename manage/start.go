@@ -119,8 +119,6 @@ func (o *StartOptions) event() (*schema.ExecutionStarted, error) {
 // rows have not and say null where there are none.
 type tagsText struct{ message, row schema.Text }
 
-const dictionaryType = "System.Collections.Generic.Dictionary`2[[System.String, System.Private.CoreLib],[System.String, System.Private.CoreLib]]"
-
 // tags encodes the tags in the order of their names. Those that are longer than
 // a column may be are refused, although a start could store them: the first
 // checkpoint cannot, and the worker tries it for ever.
@@ -147,7 +145,7 @@ func (o *StartOptions) tags() (tagsText, error) {
 	if n := schema.UTF16Len(row.Value); n > schema.MaxColumnUnits {
 		return tagsText{}, &ArgumentError{"tags", fmt.Sprintf("have %d characters, more than %d", n, schema.MaxColumnUnits)}
 	}
-	return tagsText{message: schema.TextOf(`{"$type":` + strconv.Quote(dictionaryType) + "," + list + "}"), row: row}, nil
+	return tagsText{message: schema.TextOf(`{"$type":` + strconv.Quote(schema.DictionaryClass) + "," + list + "}"), row: row}, nil
 }
 
 // start starts what was checked over the instance that was there before, if any.
@@ -174,8 +172,7 @@ func (c *Control) start(ctx context.Context, o *StartOptions, prior *schema.Inst
 	if err != nil {
 		return nil, err
 	}
-	event.OrchestrationInstance = schema.TextOf(`{"$type":"DurableTask.Core.OrchestrationInstance","InstanceId":` +
-		string(schema.AppendJSONString(nil, o.ID)) + `,"ExecutionId":"` + execution + `"}`)
+	event.OrchestrationInstance = schema.InstanceJSON(o.ID, execution)
 	event.Generation = schema.Some(generation)
 	event.Timestamp = c.now()
 	message, err := c.message(o.ID, schema.Some(execution), event, o.At)

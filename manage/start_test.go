@@ -1,8 +1,6 @@
 package manage_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -18,13 +16,8 @@ import (
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
-// recordedMessage is a line of queues-all.
 type recordedMessage struct {
-	InsertionTime   time.Time
-	TimeNextVisible int64
-	Text            string
-
-	queue  string
+	schema.QueueMessage
 	loaded hub.LoadedMessage
 }
 
@@ -33,13 +26,9 @@ func recordedMessages(t testing.TB, name string, c *hubtest.Content) []recordedM
 	var all []recordedMessage
 	for i := range c.PartitionCount {
 		queue := c.Names.ControlQueue(i)
-		for line := range bytes.Lines(testhub.Recorded(t, name, "queues-all/"+queue+".jsonl")) {
-			m := recordedMessage{queue: queue}
-			if err := json.Unmarshal(line, &m); err != nil {
-				t.Fatal(err)
-			}
+		for _, stored := range testhub.RecordedMessages(t, name, queue) {
+			m := recordedMessage{QueueMessage: stored}
 			var err error
-			stored := schema.QueueMessage{Queue: queue, ID: "recorded", Text: m.Text}
 			if m.loaded, err = hub.LoadMessage(t.Context(), testhub.NewMemory(*c), c.Names.LargeMessages(), &stored, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -127,13 +116,13 @@ func TestRecordedClients(t *testing.T) {
 				posted := e.Posted()
 				got := posted[len(posted)-1]
 				sent++
-				delay := time.Duration(m.TimeNextVisible-m.InsertionTime.UnixMilli()) * time.Millisecond
+				delay := time.Duration(m.VisibleAt.Time().UnixMilli()-m.InsertedAt.Time().UnixMilli()) * time.Millisecond
 				if event, ok := m.loaded.TaskMessage.Event.(*schema.ExecutionStarted); !ok || !event.ScheduledStartTime.Set {
 					delay = 0 // it may have been received
 				}
 				wantText, gotText := sameEncoding(t, m.Text, got.Text)
-				if got.Queue != m.queue || got.Delay != delay || wantText != gotText {
-					t.Errorf("message to %q: queue %s, delay %v\n%s\nwant queue %s, delay %v\n%s", id, got.Queue, got.Delay, gotText, m.queue, delay, wantText)
+				if got.Queue != m.Queue || got.Delay != delay || wantText != gotText {
+					t.Errorf("message to %q: queue %s, delay %v\n%s\nwant queue %s, delay %v\n%s", id, got.Queue, got.Delay, gotText, m.Queue, delay, wantText)
 				}
 				if m.loaded.Blob == "" {
 					continue

@@ -460,11 +460,7 @@ func newMessages(t testing.TB, recording string) map[string][]string {
 		out := make(map[string][]string)
 		for i := range 4 {
 			queue := hub.Names{TaskHub: "FuncLab"}.ControlQueue(i)
-			for line := range bytes.Lines(testhub.Recorded(t, name, "queues-all/"+queue+".jsonl")) {
-				var m struct{ Text string }
-				if err := json.Unmarshal(line, &m); err != nil {
-					t.Fatal(err)
-				}
+			for _, m := range testhub.RecordedMessages(t, name, queue) {
 				out[queue] = append(out[queue], m.Text)
 			}
 		}

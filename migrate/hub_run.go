@@ -1,8 +1,6 @@
 package migrate
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -216,19 +214,11 @@ func (m *migration) put(ctx context.Context, r *restoration, o *outgoing) error 
 	return nil
 }
 
-// putText stores a message as the framework does; its container is there.
-//
-// Source: durabletask 2.9.1, MessageManager.cs:220-281.
+// putText stores a message; its container is there.
 func (m *migration) putText(ctx context.Context, r *restoration, name, text string) error {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	z.OS = 3 // as .NET has it
-	if _, err := z.Write([]byte(text)); err != nil {
+	b, packed, err := hub.PackText(m.opts.Names.LargeMessages(), name, []byte(text))
+	if err != nil {
 		return err
 	}
-	if err := z.Close(); err != nil {
-		return err
-	}
-	b := hub.Blob{Container: m.opts.Names.LargeMessages(), Name: schema.StoredBlobName(name), ContentType: blobType}
-	return r.to.PutBlob(ctx, b, packed.Bytes())
+	return r.to.PutBlob(ctx, b, packed)
 }

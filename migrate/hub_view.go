@@ -73,17 +73,17 @@ func (v *view) edited(ctx context.Context, keys hub.Keys) iter.Seq2[schema.Row, 
 				yield(row, rowErr)
 				return
 			}
-			for err == nil && more && compareKeys(edit, &row) < 0 && !keys.Contains(edit.PartitionKey, edit.RowKey) {
+			for err == nil && more && schema.CompareRows(edit, &row) < 0 && !keys.Contains(edit.PartitionKey, edit.RowKey) {
 				edit, err, more = next()
 			}
 			switch {
 			case err != nil:
 				yield(schema.Row{}, err)
 				return
-			case more && compareKeys(edit, &row) == 0:
+			case more && schema.CompareRows(edit, &row) == 0:
 				row = *edit
 				edit, err, more = next()
-			case more && compareKeys(edit, &row) < 0:
+			case more && schema.CompareRows(edit, &row) < 0:
 				yield(schema.Row{}, changedMeanwhile(edit))
 				return
 			}
@@ -102,13 +102,6 @@ func (v *view) edited(ctx context.Context, keys hub.Keys) iter.Seq2[schema.Row, 
 
 func changedMeanwhile(edit *schema.Row) error {
 	return fmt.Errorf("row %q/%q of History is gone: the source is %w", edit.PartitionKey, edit.RowKey, hub.ErrInUse)
-}
-
-func compareKeys(a, b *schema.Row) int {
-	if n := schema.CompareKeys(a.PartitionKey, b.PartitionKey); n != 0 {
-		return n
-	}
-	return schema.CompareKeys(a.RowKey, b.RowKey)
 }
 
 // edits streams the rows of History that change.

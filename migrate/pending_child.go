@@ -11,11 +11,6 @@ import (
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
-// forgetTag marks a sub-orchestration whose parent does not wait for it.
-//
-// Source: durabletask 2.9.1, OrchestrationTags.cs, TaskOrchestrationDispatcher.cs:1086-1119.
-const forgetTag = `"FireAndForget"`
-
 var (
 	errForgotten = errors.New("nobody waits for it, and whether it has ended and was purged or has not begun cannot be told")
 	errOther     = errors.New("its instance runs for somebody else")
@@ -26,7 +21,7 @@ var (
 // answer of one that has ended. Nothing is missing of one that works.
 func (s *subject) child(ctx context.Context, i *Item, created *schema.SubOrchestrationCreated, row *schema.Row, episode int64) error {
 	id := created.InstanceID.Value
-	forgotten := strings.Contains(created.Tags.Value, forgetTag)
+	forgotten := schema.FireAndForget(created.Tags.Value)
 	instance, h, err := s.p.read(ctx, id)
 	if err != nil {
 		return err
@@ -38,7 +33,7 @@ func (s *subject) child(ctx context.Context, i *Item, created *schema.SubOrchest
 	}
 	switch {
 	case began && s.made(&h.Live, created.EventID):
-		if !ended || forgotten || strings.Contains(startTags(&h.Live), forgetTag) {
+		if !ended || forgotten || schema.FireAndForget(startTags(&h.Live)) {
 			return nil
 		}
 		return s.answer(ctx, i, &h.Live, id)
@@ -98,8 +93,8 @@ func (s *subject) startChild(ctx context.Context, i *Item, created *schema.SubOr
 	}
 	event := &schema.ExecutionStarted{
 		EventHeader:           schema.EventHeader{EventID: -1, Timestamp: created.Timestamp},
-		OrchestrationInstance: schema.TextOf(instanceJSON(id, execution)), ParentInstance: parentJSON(&parent),
-		Name: created.Name, Version: created.Version, Input: created.Input, Tags: typed(created.Tags, dictionaryClass),
+		OrchestrationInstance: schema.InstanceJSON(id, execution), ParentInstance: parentJSON(&parent),
+		Name: created.Name, Version: created.Version, Input: created.Input, Tags: typed(created.Tags, schema.DictionaryClass),
 		GenerateNewTrace: schema.Some(false),
 	}
 	i.Why += "; its input is stored"

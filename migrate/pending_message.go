@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -47,7 +46,7 @@ func (p *pending) fill(i *Item, e *envelope, event schema.Event) {
 	}
 	i.Message = m
 	i.InstanceID, i.ExecutionID = e.target.InstanceID, e.target.ExecutionID.Value
-	text := escapeForXML(m.AppendJSON(nil))
+	text := schema.EscapeForXML(m.AppendJSON(nil))
 	if len(text) > schema.MaxMessageBytes {
 		i.Blob, i.BlobText = schema.MessageBlobName(i.InstanceID, m.ActivityID, event.Type()), string(text)
 		text = wrap(i.Blob)
@@ -61,14 +60,7 @@ func (p *pending) fill(i *Item, e *envelope, event schema.Event) {
 // wrap returns the JSON of the message that stands for one in a blob.
 func wrap(blob string) []byte {
 	w := schema.NewWrapper(blob)
-	return escapeForXML(w.AppendJSON(nil))
-}
-
-// escapeForXML replaces the two characters that JSON allows and XML does not, in
-// which messages travel.
-func escapeForXML(text []byte) []byte {
-	text = bytes.ReplaceAll(text, []byte("\uFFFE"), []byte(`\ufffe`))
-	return bytes.ReplaceAll(text, []byte("\uFFFF"), []byte(`\uffff`))
+	return schema.EscapeForXML(w.AppendJSON(nil))
 }
 
 // hashID makes a GUID of the hub and a key, of version 8 of RFC 9562.
@@ -86,11 +78,9 @@ func workKey(instanceID, executionID string, kind Kind, what string) string {
 
 // The types that messages name in nested objects and rows do not.
 const (
-	dictionaryClass = "System.Collections.Generic.Dictionary`2[[System.String, System.Private.CoreLib],[System.String, System.Private.CoreLib]]"
-	instanceClass   = "DurableTask.Core.OrchestrationInstance"
-	parentClass     = "DurableTask.Core.ParentInstance"
-	contextClass    = "DurableTask.Core.OrchestrationExecutionContext"
-	failureClass    = "DurableTask.Core.FailureDetails"
+	parentClass  = "DurableTask.Core.ParentInstance"
+	contextClass = "DurableTask.Core.OrchestrationExecutionContext"
+	failureClass = "DurableTask.Core.FailureDetails"
 )
 
 // typed returns a JSON object of a row as messages have it: with its type first.
@@ -119,24 +109,18 @@ func typed(t schema.Text, class string) schema.Text {
 // Source: durabletask 2.9.1, OrchestrationExecutionContext.cs:21-29; recorded in
 // hubs dtfx-2.9.1-crashed and dtfx-2.9.1-odd.
 func executionContext(tags schema.Text) schema.Text {
-	dictionary := typed(tags, dictionaryClass)
+	dictionary := typed(tags, schema.DictionaryClass)
 	if dictionary.IsNull() {
-		dictionary = typed(schema.TextOf("{}"), dictionaryClass)
+		dictionary = typed(schema.TextOf("{}"), schema.DictionaryClass)
 	}
 	return schema.TextOf(`{"$type":"` + contextClass + `","OrchestrationTags":` + dictionary.Value + `}`)
-}
-
-func instanceJSON(instanceID, executionID string) string {
-	text := schema.AppendJSONString([]byte(`{"$type":"`+instanceClass+`","InstanceId":`), instanceID)
-	text = append(text, `,"ExecutionId":`...)
-	return string(append(schema.AppendJSONString(text, executionID), '}'))
 }
 
 // parentJSON is the member ParentInstance of a start.
 func parentJSON(p *schema.ParentInstance) schema.Text {
 	text := schema.AppendJSONString([]byte(`{"$type":"`+parentClass+`","Name":`), p.Name)
 	text = append(text, `,"OrchestrationInstance":`...)
-	text = append(text, instanceJSON(p.OrchestrationInstance.InstanceID, p.OrchestrationInstance.ExecutionID)...)
+	text = append(text, schema.InstanceJSON(p.OrchestrationInstance.InstanceID, p.OrchestrationInstance.ExecutionID).Value...)
 	text = append(text, `,"TaskScheduleId":`...)
 	text = strconv.AppendInt(text, int64(p.TaskScheduleID), 10)
 	text = append(text, `,"Version":`...)
@@ -152,15 +136,15 @@ func asMessage(event schema.Event, instanceID, executionID string) {
 	switch v := event.(type) {
 	case *schema.ExecutionStarted:
 		head.EventID = -1
-		v.OrchestrationInstance = schema.TextOf(instanceJSON(instanceID, executionID))
+		v.OrchestrationInstance = schema.InstanceJSON(instanceID, executionID)
 		if parent, err := schema.ParseParentInstance(v.ParentInstance); err == nil && parent != nil {
 			v.ParentInstance = parentJSON(parent)
 		} else {
 			v.ParentInstance = schema.Text{}
 		}
-		v.Tags, v.ParentTraceContext = typed(v.Tags, dictionaryClass), schema.Text{}
+		v.Tags, v.ParentTraceContext = typed(v.Tags, schema.DictionaryClass), schema.Text{}
 	case *schema.TaskScheduled:
-		v.Tags, v.ParentTraceContext = typed(v.Tags, dictionaryClass), schema.Text{}
+		v.Tags, v.ParentTraceContext = typed(v.Tags, schema.DictionaryClass), schema.Text{}
 	case *schema.TaskFailed:
 		v.FailureDetails = typed(v.FailureDetails, failureClass)
 	case *schema.SubOrchestrationFailed:

@@ -1,7 +1,6 @@
 package migrate_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -92,27 +91,19 @@ func recordedMessages(t testing.TB, r hub.Reader, recording string) []*recordedM
 			}
 			peeked[m.ID] = true
 		}
-		for line := range bytes.Lines(testhub.Recorded(t, recording, "queues-all/"+q.Name+".jsonl")) {
-			var v struct {
-				MessageID       string
-				TimeNextVisible int64
-				Text            string
-			}
-			if err := json.Unmarshal(line, &v); err != nil {
-				t.Fatal(err)
-			}
-			loaded, err := hub.LoadMessage(t.Context(), r, info.Names.LargeMessages(), &schema.QueueMessage{Queue: q.Name, ID: v.MessageID, Text: v.Text}, 0)
+		for _, stored := range testhub.RecordedMessages(t, recording, q.Name) {
+			loaded, err := hub.LoadMessage(t.Context(), r, info.Names.LargeMessages(), &stored, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, _, err := schema.MessageText(v.Text)
+			text, _, err := schema.MessageText(stored.Text)
 			if err != nil {
 				t.Fatal(err)
 			}
 			identity, wire := identify(t, loaded.JSON)
 			all = append(all, &recordedMessage{
-				queue: q.Name, id: v.MessageID, text: text, json: loaded.JSON, identity: identity, wire: wire, hidden: !peeked[v.MessageID],
-				visibleAt: schema.TicksOf(time.UnixMilli(v.TimeNextVisible)),
+				queue: q.Name, id: stored.ID, text: text, json: loaded.JSON, identity: identity, wire: wire, hidden: !peeked[stored.ID],
+				visibleAt: stored.VisibleAt,
 			})
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/taskhub-tools/taskhub/schema"
 )
@@ -590,13 +589,4 @@ func peer(id string) string {
 const maxTimelineName = 512
 
 // clip returns a copy of a name.
-func clip(s string) string {
-	if len(s) <= maxTimelineName {
-		return strings.Clone(s)
-	}
-	n := maxTimelineName
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
-}
+func clip(s string) string { return shorten(s, maxTimelineName) }

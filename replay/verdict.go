@@ -364,7 +364,7 @@ func (c *comparison) unknown(column string) {
 }
 
 func (c *comparison) differ(column, stored, derived, evidence string, rows ...place) {
-	d := Difference{Column: column, Stored: shorten(stored), Derived: shorten(derived), Evidence: evidence}
+	d := Difference{Column: column, Stored: shorten(stored, maxShown), Derived: shorten(derived, maxShown), Evidence: evidence}
 	for _, at := range rows {
 		if at.known {
 			d.RowKeys = append(d.RowKeys, at.String())
@@ -376,13 +376,13 @@ func (c *comparison) differ(column, stored, derived, evidence string, rows ...pl
 // maxShown is the number of bytes of a text in a Difference.
 const maxShown = 256
 
-// shorten returns a copy of the beginning of s, whole characters.
-func shorten(s string) string {
-	if len(s) <= maxShown {
+// shorten returns a copy of at most the first most bytes of s, whole characters.
+func shorten(s string, most int) string {
+	if len(s) <= most {
 		return strings.Clone(s)
 	}
-	n := maxShown
-	for !utf8.RuneStart(s[n]) && n > maxShown-utf8.UTFMax {
+	n := most
+	for !utf8.RuneStart(s[n]) && n > most-utf8.UTFMax {
 		n--
 	}
 	return strings.Clone(s[:n]) + "…"

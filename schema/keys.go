@@ -134,6 +134,15 @@ func CompareKeys(a, b string) int {
 	return int(x) - int(y)
 }
 
+// CompareRows orders rows of a table as the service lists them: by PartitionKey,
+// then RowKey.
+func CompareRows(a, b *Row) int {
+	if n := CompareKeys(a.PartitionKey, b.PartitionKey); n != 0 {
+		return n
+	}
+	return CompareKeys(a.RowKey, b.RowKey)
+}
+
 // PrefixEnd returns the smallest key that is greater than every key beginning
 // with prefix, in the order of [CompareKeys]. For nearly every prefix that is
 // what the framework computes for prefix queries, the last UTF-16 unit

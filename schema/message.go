@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -442,4 +443,29 @@ func unquote(raw string) (string, error) {
 		return "", err
 	}
 	return string(b), nil
+}
+
+// EscapeForXML replaces the two characters that JSON allows and XML does not, in
+// which messages travel: they would arrive as question marks. They can only be
+// inside of strings.
+func EscapeForXML(text []byte) []byte {
+	text = bytes.ReplaceAll(text, []byte("\uFFFE"), []byte(`\ufffe`))
+	return bytes.ReplaceAll(text, []byte("\uFFFF"), []byte(`\uffff`))
+}
+
+// DictionaryClass is the $type of tags in messages; rows have none.
+const DictionaryClass = "System.Collections.Generic.Dictionary`2[[System.String, System.Private.CoreLib],[System.String, System.Private.CoreLib]]"
+
+// FireAndForget reports whether tags mark a sub-orchestration whose parent does
+// not wait for it. tags is their JSON.
+//
+// Source: durabletask 2.9.1, OrchestrationTags.cs, TaskOrchestrationDispatcher.cs:1086-1119;
+// tags are a column since 2.9.0.
+func FireAndForget(tags string) bool { return strings.Contains(tags, `"FireAndForget"`) }
+
+// InstanceJSON returns the member OrchestrationInstance of an event in a message.
+func InstanceJSON(instanceID, executionID string) Text {
+	text := AppendJSONString([]byte(`{"$type":"DurableTask.Core.OrchestrationInstance","InstanceId":`), instanceID)
+	text = append(text, `,"ExecutionId":`...)
+	return TextOf(string(append(AppendJSONString(text, executionID), '}')))
 }

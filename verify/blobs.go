@@ -216,7 +216,7 @@ func (v *run) reportMissing(ctx context.Context) error {
 }
 
 func (v *run) judgeMissing(ctx context.Context, m *missingBlob) error {
-	if why := unreadable(v.info, "blob "+v.blobs.container+"/"+m.name); why != "" {
+	if why := v.info.WhyUnreadable("blob " + v.blobs.container + "/" + m.name); why != "" {
 		v.unknown(codeBlobMissing, m.instanceID, "the capture does not hold the blob: "+why)
 		return nil
 	}
@@ -374,7 +374,7 @@ func (v *run) gone(ctx context.Context, folder string) (bool, error) {
 // the blob of any message, as the name of a blob does not tell / and \ in an
 // instance's ID apart, and with that not the queue.
 func (m *messageIndex) anyHidden() bool {
-	return unreadable(m.info, "queues") != "" || slices.ContainsFunc(m.queues, func(q queueState) bool { return m.hidden(q.Name) > 0 })
+	return m.info.WhyUnreadable("queues") != "" || slices.ContainsFunc(m.queues, func(q queueState) bool { return m.hidden(q.Name) > 0 })
 }
 
 // isFolder reports whether a blob only marks a folder, as accounts with a

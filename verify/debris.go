@@ -219,7 +219,7 @@ func judgeDebris(info hub.Info, containers []hub.Container, m *messageIndex) []o
 		if slices.ContainsFunc(info.Tables, func(t hub.TableInfo) bool { return t.Table == table }) {
 			continue
 		}
-		if why := unreadable(info, "table "+names.Table(table)); why != "" {
+		if why := info.WhyUnreadable("table " + names.Table(table)); why != "" {
 			found = append(found, unknown(codeHubDebris, names.Table(table), "it could not be read: "+why))
 			continue
 		}

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,21 +78,6 @@ func index(t *testing.T, r hub.Reader) *messageIndex {
 	return v.messages
 }
 
-// everything lists the recorded messages of a queue, those included that cannot
-// be seen.
-func everything(t *testing.T, recording, queue string) []schema.QueueMessage {
-	t.Helper()
-	var all []schema.QueueMessage
-	for text := range bytes.Lines(testhub.Recorded(t, recording, "queues-all/"+queue+".jsonl")) {
-		var m struct{ MessageID, Text string }
-		if err := json.Unmarshal(text, &m); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, schema.QueueMessage{Queue: queue, ID: m.MessageID, Text: m.Text})
-	}
-	return all
-}
-
 // TestRecordedQueues compares where messages are looked for, and how many are
 // taken to be hidden, with all messages of the recorded queues.
 func TestRecordedQueues(t *testing.T) {
@@ -103,7 +87,7 @@ func TestRecordedQueues(t *testing.T) {
 		m := index(t, r)
 		for i := range m.queues {
 			q := &m.queues[i]
-			all := everything(t, recording.Name, q.Name)
+			all := testhub.RecordedMessages(t, recording.Name, q.Name)
 			if all == nil {
 				continue // empty, or not recorded
 			}

@@ -1,13 +1,11 @@
 package verify
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,10 +124,9 @@ func TestHiddenAsPredicted(t *testing.T) {
 				queues = append(queues, info.Names.ControlQueue(i))
 			}
 			for _, queue := range queues {
-				file := testhub.Recorded(t, recording.Name, "queues-all/"+queue+".jsonl")
-				recorded = recorded || file != nil
-				for line := range strings.Lines(string(file)) {
-					what, later := hiddenMessage(t, line, info.Finished)
+				for _, stored := range testhub.RecordedMessages(t, recording.Name, queue) {
+					recorded = true
+					what, later := hiddenMessage(t, &stored, info.Finished)
 					all[queue+": "+what] = true
 					if later {
 						due[queue+": "+what] = true
@@ -189,15 +186,8 @@ func TestHiddenAsPredicted(t *testing.T) {
 
 // hiddenMessage names a recorded message as expect does, and tells whether it is a
 // timer or a start that is due later.
-func hiddenMessage(t *testing.T, line string, now schema.Ticks) (what string, later bool) {
+func hiddenMessage(t *testing.T, stored *schema.QueueMessage, now schema.Ticks) (what string, later bool) {
 	t.Helper()
-	var stored struct {
-		Text            string `json:"text"`
-		TimeNextVisible int64  `json:"timeNextVisible"`
-	}
-	if err := json.Unmarshal([]byte(line), &stored); err != nil {
-		t.Fatal(err)
-	}
 	text, _, err := schema.MessageText(stored.Text)
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +201,7 @@ func hiddenMessage(t *testing.T, line string, now schema.Ticks) (what string, la
 		b, _ := schema.ParseBlobName(m.CompressedBlobName.Value)
 		return "the start of " + b.InstanceID(), false
 	}
-	later = schema.TicksOf(time.UnixMilli(stored.TimeNextVisible)) > now
+	later = stored.VisibleAt > now
 	switch e := m.TaskMessage.Event.(type) {
 	case *schema.TimerFired:
 		return fmt.Sprintf("timer %d of %s", e.TimerID, id), later && e.FireAt > now

@@ -40,11 +40,6 @@ type rewind struct {
 
 const rewound = "Rewound: "
 
-// forgetTag marks a sub-orchestration whose parent does not wait for it.
-//
-// Source: durabletask 2.9.1, OrchestrationTags.cs; it is a column since 2.9.0.
-const forgetTag = `"FireAndForget"`
-
 // instance looks at the row of the Instances table.
 func (s *scan) instance(v *run, to *subject, row *schema.Row) {
 	l := v.instanceColumns.of(row)
@@ -118,7 +113,7 @@ func (s *scan) history(v *run, to *subject, row *schema.Row) {
 	case event == "OrchestratorStarted":
 		s.rewind.resumed = s.rewind.closed != ""
 	case event == "SubOrchestrationInstanceCreated" && l.instanceID >= 0:
-		if tags, _ := row.Get("Tags").Text(); strings.Contains(tags, forgetTag) {
+		if tags, _ := row.Get("Tags").Text(); schema.FireAndForget(tags) {
 			s.forgotten = append(s.forgotten, strings.Clone(row.RowKey))
 		}
 		if !v.recheck && v.ids == nil {

@@ -28,17 +28,6 @@ var (
 	needContainers = []string{codePartitionCountSkew, codePartitionUnowned, codePartitionStuck, codeBlobMissing, codeBlobCorrupt, codeBlobOrphan, codeHubDebris}
 )
 
-// unreadable returns why an artifact could not be read; empty if it could, or if
-// it is known not to exist.
-func unreadable(info hub.Info, artifact string) string {
-	for _, u := range info.Unreadable {
-		if u.Artifact == artifact && u.Reason != hub.ErrNotFound.Error() {
-			return u.Reason
-		}
-	}
-	return ""
-}
-
 // withdraw takes back the checks that need what could not be read: each has one
 // outcome, unknown, for the artifact.
 func (v *run) withdraw() {
@@ -53,7 +42,7 @@ func (v *run) withdraw() {
 		{"queues", needQueues},
 		{"containers", needContainers},
 	} {
-		why := unreadable(v.info, part.artifact)
+		why := v.info.WhyUnreadable(part.artifact)
 		if why == "" {
 			continue
 		}
@@ -70,5 +59,5 @@ const anyNumber = math.MaxInt32
 
 // uncounted reports whether it is not known what a queue hides.
 func (m *messageIndex) uncounted(queue string) bool {
-	return unreadable(m.info, "queues") != "" || unreadable(m.info, "queue "+queue) != ""
+	return m.info.WhyUnreadable("queues") != "" || m.info.WhyUnreadable("queue "+queue) != ""
 }

@@ -266,7 +266,7 @@ func (v *run) childDone(ctx context.Context, s *subject, o *replay.Open, child *
 //
 // Source: durabletask 2.9.1, OrchestrationTags.cs, TaskOrchestrationDispatcher.cs:1086-1119.
 func forgets(child *replay.State) bool {
-	return child.Started != nil && strings.Contains(child.Started.Tags.Value, forgetTag)
+	return child.Started != nil && schema.FireAndForget(child.Started.Tags.Value)
 }
 
 // findCall looks for a call of an entity or a request to lock one. It may be in

@@ -56,17 +56,7 @@ func runGetEntity(s *session) error {
 			_, err := fmt.Fprintf(s.stdout, "Could not find an entity with id '%s'\n", ui.Escape(id.String()))
 			return err
 		}
-		for _, p := range e.Problems {
-			s.warn(p)
-		}
-		doc := e.AppendJSON(nil)
-		if s.json {
-			doc = typed(doc, "entity")
-		} else {
-			doc = indented(doc, "")
-		}
-		_, err = fmt.Fprintf(s.stdout, "%s\n", doc)
-		return err
+		return s.printState(e.AppendJSON(nil), "entity", e.Problems)
 	})
 }
 

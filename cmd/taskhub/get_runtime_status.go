@@ -49,17 +49,7 @@ func runGetRuntimeStatus(s *session) error {
 			_, err := fmt.Fprintf(s.stdout, "Could not find an orchestration instance with id '%s'\n", ui.Escape(id))
 			return err
 		}
-		for _, p := range state.Problems {
-			s.warn(p)
-		}
-		doc := state.AppendJSON(nil)
-		if s.json {
-			doc = typed(doc, "instance")
-		} else {
-			doc = indented(doc, "")
-		}
-		_, err = fmt.Fprintf(s.stdout, "%s\n", doc)
-		return err
+		return s.printState(state.AppendJSON(nil), "instance", state.Problems)
 	})
 }
 
@@ -68,4 +58,19 @@ func runGetRuntimeStatus(s *session) error {
 type notFoundReport struct {
 	Type       string `json:"type"`
 	InstanceID string `json:"instance_id"`
+}
+
+// printState prints the document of an instance or entity, and tells what of it
+// could not be read.
+func (s *session) printState(doc []byte, kind string, problems []error) error {
+	for _, p := range problems {
+		s.warn(p)
+	}
+	if s.json {
+		doc = typed(doc, kind)
+	} else {
+		doc = indented(doc, "")
+	}
+	_, err := fmt.Fprintf(s.stdout, "%s\n", doc)
+	return err
 }

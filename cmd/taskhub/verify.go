@@ -76,14 +76,7 @@ func verifyOptions(s *session) (o verify.Options, failOn verify.Severity, err er
 	}
 	o.ReadBlobs = s.Bool("read-blobs")
 	o.Now = time.Now
-	o.Recheck = func(ctx context.Context) error {
-		select {
-		case <-time.After(recheckAfter):
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	o.Recheck = func(ctx context.Context) error { return wait(ctx, recheckAfter) }
 	return o, failOn, nil
 }
 

@@ -1,17 +1,21 @@
 package testhub
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/hub/snapshot"
+	"github.com/taskhub-tools/taskhub/schema"
 )
 
 // Recording is one hub under testdata that was recorded from the framework.
@@ -111,4 +115,28 @@ func Recorded(t testing.TB, name, file string) []byte {
 		t.Fatalf("%s.zst: %v", path, err)
 	}
 	return data
+}
+
+// RecordedMessages returns all messages of a queue of a recording, invisible ones
+// included, in the order of insertion. It is nil for a queue that was empty or
+// not recorded.
+func RecordedMessages(t testing.TB, name, queue string) []schema.QueueMessage {
+	t.Helper()
+	var all []schema.QueueMessage
+	for line := range bytes.Lines(Recorded(t, name, "queues-all/"+queue+".jsonl")) {
+		var m struct {
+			MessageID, Text string
+			InsertionTime   time.Time
+			TimeNextVisible int64 // Unix milliseconds
+			DequeueCount    int64
+		}
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, schema.QueueMessage{
+			Queue: queue, ID: m.MessageID, Text: m.Text, DequeueCount: m.DequeueCount,
+			InsertedAt: schema.TicksOf(m.InsertionTime), VisibleAt: schema.TicksOf(time.UnixMilli(m.TimeNextVisible)),
+		})
+	}
+	return all
 }

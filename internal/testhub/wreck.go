@@ -38,12 +38,7 @@ func Wreck(rnd *rand.Rand, c hubtest.Content, n int) hubtest.Content {
 	return c
 }
 
-func compareRows(a, b schema.Row) int {
-	if n := schema.CompareKeys(a.PartitionKey, b.PartitionKey); n != 0 {
-		return n
-	}
-	return schema.CompareKeys(a.RowKey, b.RowKey)
-}
+func compareRows(a, b schema.Row) int { return schema.CompareRows(&a, &b) }
 
 func oneOf[T any](rnd *rand.Rand, all []T) T { return all[rnd.IntN(len(all))] }
 
