@@ -43,7 +43,7 @@ func FuzzReplay(f *testing.F) {
 		var d schema.Decoder
 		rows, err := d.Lines(slices.Clone(text), nil)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		checkReplay(t, rows, episode)
 	})
@@ -65,7 +65,7 @@ func FuzzReplayEvents(f *testing.F) {
 	f.Add([]byte{0, 2, 34, 35, 1, 0, 32, 36, 7, 31, 8, 37, 1, 43, 15, 1, 42, 51})
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) > 200 {
-			t.Skip()
+			return
 		}
 		var text []string
 		for _, op := range ops {
@@ -138,7 +138,7 @@ func FuzzReadRow(f *testing.F) {
 		var d schema.Decoder
 		rows, err := d.Lines(text, nil)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		for i := range rows {
 			row := &rows[i]
