@@ -185,7 +185,7 @@ func (u *Unreferenced) rows(ctx context.Context, table hub.Table) error {
 		}
 		for i := range rows {
 			row := &rows[i]
-			for name := range blobsOf(row, u.names.LargeMessages()) {
+			for name := range schema.RowBlobs(row, u.names.LargeMessages()) {
 				u.mark(name)
 			}
 			if table == hub.Instances && u.owners != nil && (!known || row.PartitionKey != last) {
@@ -198,33 +198,6 @@ func (u *Unreferenced) rows(ctx context.Context, table hub.Table) error {
 		}
 	}
 	return nil
-}
-
-// blobsOf yields the stored names of the blobs that a row of Instances or History
-// names: in columns called …BlobName, and as the URLs that the columns of an
-// instance may hold. Any text that is the URL of a payload counts.
-func blobsOf(row *schema.Row, container string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for i := range row.Properties {
-			p := &row.Properties[i]
-			text, ok := p.Value.Text()
-			if !ok || text == "" {
-				continue
-			}
-			name := ""
-			switch {
-			case strings.HasSuffix(p.Name, "BlobName"):
-				name = schema.StoredBlobName(text)
-			case strings.HasPrefix(text, "http"):
-				name, _ = schema.ParseBlobURL(text, container)
-			case row.RowKey == "" && strings.HasSuffix(text, ".json.gz"):
-				name = schema.StoredBlobName(text) // versions before 1.9.2
-			}
-			if name != "" && !yield(name) {
-				return
-			}
-		}
-	}
 }
 
 // Blobs streams the payloads that nothing names, by name, as they are listed now.

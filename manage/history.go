@@ -94,26 +94,32 @@ func (q *Query) sentinel(ctx context.Context, keys hub.Keys) (*schema.Row, error
 
 func (q *Query) event(ctx context.Context, row *schema.Row) (Event, error) {
 	var e Event
+	e.decode(row)
+	return e, q.LoadTexts(ctx, &e)
+}
+
+func (e *Event) decode(row *schema.Row) {
 	var err error
 	if e.Row, err = schema.DecodeHistoryRow(row); err != nil {
 		e.Problems = append(e.Problems, fmt.Errorf("history of %q: %w", e.Row.InstanceID(), err))
 	}
-	err = schema.LoadTexts(e.Row.Event, func(member string, t *schema.Text) error {
-		text, err := hub.LoadText(ctx, q.r, q.container, schema.StoredBlobName(t.Blob), q.opts.MaxPayloadBytes)
-		switch {
-		case err == nil:
-			t.Load(text)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		default:
-			*t = schema.Text{}
-			at := strings.TrimLeft(row.RowKey, "0")
-			if at == "" {
-				at = "0"
-			}
-			e.Problems = append(e.Problems, fmt.Errorf("%s of event %s of instance %q: %w", member, at, e.Row.InstanceID(), err))
+}
+
+// loadText loads a text that is in a blob.
+func (q *Query) loadText(ctx context.Context, e *Event, member string, t *schema.Text) error {
+	text, err := hub.LoadText(ctx, q.r, q.container, schema.StoredBlobName(t.Blob), q.opts.MaxPayloadBytes)
+	switch {
+	case err == nil:
+		t.Load(text)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		*t = schema.Text{}
+		at := strings.TrimLeft(e.Row.RowKey, "0")
+		if at == "" {
+			at = "0"
 		}
-		return nil
-	})
-	return e, err
+		e.Problems = append(e.Problems, fmt.Errorf("%s of event %s of instance %q: %w", member, at, e.Row.InstanceID(), err))
+	}
+	return nil
 }

@@ -103,7 +103,7 @@ func (p *Purger) namedBy(ctx context.Context, id string) (map[string]bool, error
 			if err != nil {
 				return nil, err
 			}
-			for name := range blobsOf(&row, p.names.LargeMessages()) {
+			for name := range schema.RowBlobs(&row, p.names.LargeMessages()) {
 				named[strings.Clone(name)] = true
 			}
 		}

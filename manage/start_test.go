@@ -129,7 +129,7 @@ func TestRecordedClients(t *testing.T) {
 				}
 				stored := schema.QueueMessage{Text: got.Text}
 				loaded, err := hub.LoadMessage(t.Context(), e, c.Names.LargeMessages(), &stored, 0)
-				if err != nil || mask(loaded.JSON) != mask(m.loaded.JSON) {
+				if err != nil || testhub.Mask(loaded.JSON) != testhub.Mask(m.loaded.JSON) {
 					t.Errorf("blob %s differs from that of the framework, %v", loaded.Blob, err)
 				}
 			}
@@ -149,7 +149,7 @@ func sameEncoding(t testing.TB, want, got string) (string, string) {
 	if err1 != nil || err2 != nil || wantEnc != gotEnc {
 		t.Errorf("encodings %v and %v, %v, %v", wantEnc, gotEnc, err1, err2)
 	}
-	return mask(wantText), mask(gotText)
+	return testhub.Mask(wantText), testhub.Mask(gotText)
 }
 
 func sameRow(t testing.TB, want, got hubtest.Content, id string) {
@@ -157,7 +157,7 @@ func sameRow(t testing.TB, want, got hubtest.Content, id string) {
 	row := func(c *hubtest.Content) map[string]string {
 		for i := range c.Tables[hub.Instances] {
 			if r := &c.Tables[hub.Instances][i]; r.PartitionKey == schema.EscapeKey(id) {
-				return maskRow(r, true)
+				return testhub.MaskRow(r, true)
 			}
 		}
 		return nil

@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/taskhub-tools/taskhub/schema"
@@ -177,6 +178,53 @@ func TestInputAndOutputRef(t *testing.T) {
 			i = schema.Instance{Output: tt.in}
 			if got := i.OutputRef(container); got != tt.want {
 				t.Errorf("OutputRef of %+v = %+v, want %+v", tt.in, got, tt.want)
+			}
+		})
+	}
+}
+
+// Rows of both tables name blobs in their columns, and rows of Instances by URLs,
+// too.
+func TestRowBlobs(t *testing.T) {
+	const base = endpoint + "/" + container + "/"
+	tests := []struct {
+		name string
+		row  schema.Row
+		want []string
+	}{
+		{"nothing", schema.Row{Properties: []schema.Property{{Name: "Input", Value: schema.String("x")}, {Name: "EventId", Value: schema.Int32(1)}}}, nil},
+		{
+			"columns, also of an ID with a backslash",
+			schema.Row{RowKey: "0000000000000001", Properties: []schema.Property{
+				{Name: "Input", Value: schema.String("")},
+				{Name: "InputBlobName", Value: schema.String(`r\s/history-1-TaskScheduled-Input.json.gz`)},
+				{Name: "TagsBlobName", Value: schema.String("")},
+				{Name: "ResultBlobName", Value: schema.String("a/b.json.gz")},
+			}},
+			[]string{"r/s/history-1-TaskScheduled-Input.json.gz", "a/b.json.gz"},
+		},
+		{
+			"URLs of the container, and of others",
+			schema.Row{Properties: []schema.Property{
+				{Name: "Input", Value: schema.String(base + "r%5Cs/x.json.gz")}, {Name: "Output", Value: schema.String("https://example.com/other/x.json.gz")},
+			}},
+			[]string{"r/s/x.json.gz"},
+		},
+		{
+			"a bare name, before 1.9.2",
+			schema.Row{Properties: []schema.Property{{Name: "Input", Value: schema.String("a/message-1-ExecutionStarted.json.gz")}}},
+			[]string{"a/message-1-ExecutionStarted.json.gz"},
+		},
+		{
+			"a text of history that looks like one",
+			schema.Row{RowKey: "0000000000000001", Properties: []schema.Property{{Name: "Result", Value: schema.String("a.json.gz")}}},
+			nil,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := slices.Collect(schema.RowBlobs(&tt.row, container)); !slices.Equal(got, tt.want) {
+				t.Errorf("RowBlobs = %q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -100,7 +100,11 @@ func startAzurite() *azurite {
 		accounts = append(accounts, name+":"+accountKey(name))
 	}
 	const untilInputEnds = `data:text/javascript,process.stdin.on("end",()=>process.exit(0)).resume()`
-	a := &azurite{cmd: exec.Command(node, "--import", untilInputEnds, script,
+	allMessages, err := nodeFile("all-messages.mjs")
+	if err != nil {
+		return &azurite{failure: err}
+	}
+	a := &azurite{cmd: exec.Command(node, "--import", untilInputEnds, "--import", allMessages, script,
 		"--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry",
 		"--blobPort", "0", "--queuePort", "0", "--tablePort", "0")}
 	a.cmd.Env = append(os.Environ(), "AZURITE_ACCOUNTS="+strings.Join(accounts, ";"))

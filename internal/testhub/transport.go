@@ -66,6 +66,9 @@ const (
 	Truncate
 	// Status answers with Fault.Status and an empty body.
 	Status
+	// Lost closes the connection once the request was carried out, before
+	// anything is answered.
+	Lost
 )
 
 // Fault says which responses to spoil, and how.
@@ -196,6 +199,12 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, upstream string, t
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	if f.Kind == Lost {
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = conn.Close()
+		}
 		return
 	}
 	for name, values := range resp.Header {

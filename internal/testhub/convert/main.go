@@ -102,8 +102,8 @@ func convertAll(ctx context.Context, from, testdata string) error {
 }
 
 // keepAnswers copies what a capture does not hold and tests compare with: the
-// framework's own view of the hub, all messages, and calls that change it with
-// their answers.
+// framework's own view of the hub, all messages, and calls of the management API
+// with their answers.
 func keepAnswers(dir string, r testhub.Recording, to string) error {
 	for _, state := range []string{"state.json", "state-" + r.Names.TaskHub + ".json"} {
 		err := keep(filepath.Join(dir, state), filepath.Join(to, "state.json"))
@@ -111,7 +111,7 @@ func keepAnswers(dir string, r testhub.Recording, to string) error {
 			return err
 		}
 	}
-	for _, calls := range []string{"http-write.jsonl", "js-write.jsonl"} {
+	for _, calls := range []string{"http-seed.jsonl", "http-read.jsonl", "js-read.jsonl", "http-write.jsonl", "js-write.jsonl"} {
 		err := keep(filepath.Join(dir, calls), filepath.Join(to, calls))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
