@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/taskhub-tools/taskhub/schema"
@@ -79,4 +80,15 @@ type Editor interface {
 	// BreakLease ends the lease of a container at once; one without a lease
 	// stays as it is.
 	BreakLease(ctx context.Context, container string) error
+}
+
+// Receiver reads whole queues of a hub by receiving their messages, which a peek
+// cannot: it shows the first 32 only. It changes nothing of a message but its
+// count of deliveries and the time at which it was last hidden.
+type Receiver interface {
+	// ReceiveMessages streams the messages of a queue that are visible, each
+	// once, in the order in which the service gives them out. They are hidden
+	// while the stream goes on, and made visible again at its end however it
+	// ends; if the program is killed, the service does so after hidden.
+	ReceiveMessages(ctx context.Context, queue string, hidden time.Duration) iter.Seq2[schema.QueueMessage, error]
 }

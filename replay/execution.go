@@ -278,14 +278,8 @@ func (x *execution) rewind() {
 	}
 	x.reopened = x.reopened[:0]
 	for _, id := range x.marked {
-		slot, open := x.work.find(id)
-		if !open {
-			continue
-		}
-		if t := &x.work.tasks[slot]; t.rewound && t.kind == activity {
-			x.work.end(id) // its row is a GenericEvent now
-		} else {
-			t.rewound = false
+		if slot, open := x.work.find(id); open && x.work.tasks[slot].neutral {
+			x.work.end(id)
 		}
 	}
 	x.marked = x.marked[:0]
@@ -295,7 +289,7 @@ func (x *execution) rewind() {
 func (r *Replayer) begin(x *execution, kind taskKind, e *record, at place, rewound bool) {
 	x.work.acted()
 	t := r.task(kind, e, at)
-	t.name, t.rewound = r.names.clone(e.name), rewound
+	t.name, t.neutral = r.names.clone(e.name), rewound && e.kind == schema.TypeGeneric
 	if e.instance != "" {
 		t.instance = strings.Clone(e.instance)
 	}
@@ -305,7 +299,7 @@ func (r *Replayer) begin(x *execution, kind taskKind, e *record, at place, rewou
 	if rewound {
 		x.marked = append(x.marked, e.eventID)
 	}
-	if before, replaced := x.work.begin(t); replaced && !x.tail && t.eventID >= 0 {
+	if before, replaced := x.work.begin(t); replaced && !before.neutral && !x.tail && t.eventID >= 0 {
 		r.anomaly(AnomalyDuplicateID, x.ExecutionID, "EventId", "other work has this EventId and is open", before.place(), at)
 	}
 }
@@ -346,7 +340,6 @@ func (r *Replayer) answer(x *execution, kind taskKind, id int32, at place, rewou
 		r.anomaly(AnomalyOrphanCompletion, x.ExecutionID, "", "a result for work that was not begun", at)
 	}
 	if ok && rewound && kind == subOrchestration {
-		t.rewound = false
 		x.reopened = append(x.reopened, t)
 	}
 }

@@ -44,7 +44,7 @@ type task struct {
 	more          *taskMore // nil for most
 	eventID       int32
 	kind          taskKind
-	rewound       bool // a rewind marked or neutralised the row that began it
+	neutral       bool // the row that began it is a GenericEvent now: it is to begin again
 }
 
 // taskMore is what few tasks have.

@@ -16,6 +16,7 @@ import (
 // of its columns. A line may begin with a sign:
 //
 //	~ the row as a rewind leaves it
+//	^ the row as a migration leaves it whose work is to begin again
 //	! without the column that follows, as in "!_Timestamp TC 0"
 //	+ positions are left out, as in "+2 TC 0"
 //	= another RowKey, as in "=000000000000000a TC 0"
@@ -54,12 +55,12 @@ func scripted(text string) []schema.Row {
 
 func (s *script) line(line string) {
 	key, without := "", ""
-	marked := false
+	mark := byte(0)
 	for {
 		word, rest, _ := strings.Cut(line, " ")
 		switch line[0] {
-		case '~':
-			marked = true
+		case '~', '^':
+			mark = line[0]
 			line = line[1:]
 			continue
 		case '!':
@@ -78,14 +79,14 @@ func (s *script) line(line string) {
 				return
 			}
 		default:
-			s.row(line, key, without, marked)
+			s.row(line, key, without, mark)
 			return
 		}
 		line = rest
 	}
 }
 
-func (s *script) row(line, key, without string, marked bool) {
+func (s *script) row(line, key, without string, mark byte) {
 	words := strings.SplitN(line, " ", 5)
 	typ := words[0]
 	if long, ok := shortTypes[typ]; ok {
@@ -168,9 +169,9 @@ func (s *script) row(line, key, without string, marked bool) {
 	case "ExecutionSuspended", "ExecutionResumed":
 		set("Reason", arg(1))
 	}
-	if marked {
+	if mark != 0 {
 		set("Reason", "Rewound: "+typ)
-		if typ != "SubOrchestrationInstanceCreated" {
+		if mark == '^' || typ != "SubOrchestrationInstanceCreated" {
 			set("EventType", "GenericEvent")
 		}
 	}
@@ -564,6 +565,14 @@ func TestReplay(t *testing.T) {
 		{
 			name: "mark without a failure", rows: begin + "~TS 0 A; OC; OS; ~EC Failed; OC; OS; OC; sentinel",
 			live: "Running/Pending episodes=3 events=9 rewound",
+		},
+		{
+			name: "work is to begin again", rows: begin + "^TS 0 A; ^SC 1 kid; SC 2 other; OC; sentinel",
+			live: "Running/Running episodes=1 events=6; sub_orchestration 2 Child other at 4",
+		},
+		{
+			name: "work that has begun again", rows: begin + "^TS 0 A; ^SC 1 kid; OC; OS; GE; TS 0 A; SC 1 kid; OC; OS; TC 0; OC; sentinel",
+			live: "Running/Running episodes=3 events=13; sub_orchestration 1 Child kid at 8",
 		},
 		{
 			name: "Reason of an app that looks like a mark", rows: begin + "OC; OS; XS Rewound:x; OC; sentinel",

@@ -47,6 +47,8 @@ type Account struct {
 	tables *aztables.ServiceClient
 	queues *azqueue.ServiceClient
 	blobs  *blobs.Client
+
+	tableEndpoint string // without a signature
 }
 
 const defaultRetries = 5
@@ -104,16 +106,18 @@ func (a *Account) clientOptions(opts Options) azcore.ClientOptions {
 			MaxRetries: int32(max(-1, min(opts.MaxRetries, 1000))), RetryDelay: opts.RetryDelay, MaxRetryDelay: opts.MaxRetryDelay,
 			TryTimeout: opts.TryTimeout, ShouldRetry: a.tries.again,
 		},
+		PerCallPolicies:  []policy.Policy{bodyPolicy{}},
 		PerRetryPolicies: []policy.Policy{a.tries},
 	}
 	if opts.Now != nil {
-		options.PerCallPolicies = []policy.Policy{datePolicy{opts.Now}}
+		options.PerCallPolicies = append(options.PerCallPolicies, datePolicy{opts.Now})
 	}
 	return options
 }
 
 func (a *Account) connect(ctx context.Context, cfg Config, options azcore.ClientOptions) (err error) {
 	table, queue, blob := cfg.endpoint("table"), cfg.endpoint("queue"), cfg.endpoint("blob")
+	a.tableEndpoint = table
 	forTables := &aztables.ClientOptions{ClientOptions: options}
 	forQueues := &azqueue.ClientOptions{ClientOptions: options}
 	forBlobs := &blobs.ClientOptions{ClientOptions: options}

@@ -199,6 +199,17 @@ func (c *Config) endpoint(service string) string {
 	return strings.TrimRight(given, "/")
 }
 
+// Serves reports whether address, such as that of a [RequestError], belongs to one
+// of the services of c or of its tracking store.
+func (c *Config) Serves(address string) bool {
+	for _, service := range []string{"blob", "queue", "table"} {
+		if rest, ok := strings.CutPrefix(address, c.endpoint(service)); ok && (rest == "" || strings.ContainsAny(rest[:1], "/?")) {
+			return true
+		}
+	}
+	return c.Tracking != nil && c.Tracking.Serves(address)
+}
+
 // AccountName returns Account, or what the endpoints say of it.
 func (c *Config) AccountName() string {
 	if c.Account != "" {

@@ -291,3 +291,25 @@ func TestWorkloadIdentity(t *testing.T) {
 		t.Error("Open works without the token")
 	}
 }
+
+func TestServes(t *testing.T) {
+	c := live.Config{
+		Account: "acc1", QueueEndpoint: "http://127.0.0.1:10001/acc1",
+		Tracking: &live.Config{Account: "acc2", EndpointSuffix: "example.org"},
+	}
+	for address, want := range map[string]bool{
+		"https://acc1.blob.core.windows.net":                      true,
+		"https://acc1.table.core.windows.net/$batch":              true,
+		"https://acc1.blob.core.windows.net?comp=list":            true,
+		"http://127.0.0.1:10001/acc1/hub-control-00/messages":     true,
+		"https://acc2.blob.example.org/hub-largemessages":         true,
+		"http://127.0.0.1:10001/acc10/hub-control-00":             false,
+		"https://acc1.queue.core.windows.net/hub-control-00":      false,
+		"https://acc1.blob.core.windows.net.example.org/anything": false,
+		"": false,
+	} {
+		if got := c.Serves(address); got != want {
+			t.Errorf("Serves(%q) = %t, want %t", address, got, want)
+		}
+	}
+}

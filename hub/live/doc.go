@@ -13,7 +13,7 @@
 //
 // A [Hub] or [Account] cannot change storage: every request is a GET or HEAD,
 // messages are peeked and never received, and a hub that does not exist is not
-// created. Only a [Writer] can.
+// created. Only a [Writer], an [Editor] and a [Receiver] can.
 //
 // The SDK signs requests and repeats failed ones. Errors are [*RequestError]:
 // they name the request, wrap the sentinels of package hub, and hold neither

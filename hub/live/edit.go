@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -33,8 +32,7 @@ import (
 // with the first request that needs it.
 type Editor struct {
 	*Hub
-	w            *Writer
-	blobEndpoint string
+	w *Writer
 }
 
 var _ hub.Editor = (*Editor)(nil)
@@ -46,11 +44,7 @@ func OpenEditor(ctx context.Context, cfg Config, names hub.Names, opts Options) 
 	if err != nil {
 		return nil, err
 	}
-	store := cfg
-	if cfg.Tracking != nil {
-		store = *cfg.Tracking
-	}
-	return &Editor{Hub: h, w: &Writer{h}, blobEndpoint: store.endpoint("blob")}, nil
+	return &Editor{Hub: h, w: &Writer{h}}, nil
 }
 
 // conflict adds hub.ErrConflict to an error that stands for it. Other reasons to
@@ -76,7 +70,7 @@ func (e *edit) in(ctx context.Context) context.Context {
 // cut reports whether err means that the answer was that the request has been
 // carried out, but did not arrive whole.
 func (e *edit) cut(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) && e.answer != nil && e.answer.StatusCode/100 == 2
+	return brokenOff(err) && e.answer != nil && e.answer.StatusCode/100 == 2
 }
 
 // client returns the one for a table of the hub.
@@ -256,11 +250,6 @@ func (e *Editor) CreateContainer(ctx context.Context, container string) error {
 // PutBlob implements [hub.Editor].
 func (e *Editor) PutBlob(ctx context.Context, b hub.Blob, data []byte) error {
 	return e.w.PutBlob(ctx, b, data)
-}
-
-// BlobURL implements [hub.Editor].
-func (e *Editor) BlobURL(container, name string) string {
-	return schema.BlobURL(e.blobEndpoint, container, name)
 }
 
 // gone returns nil if err is that something does not exist which an earlier try

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
@@ -34,6 +35,7 @@ type RequestError struct {
 	RequestID string
 
 	kind, cause error
+	brokenOff   bool // the answer did not come whole
 }
 
 // Error is one line without secrets: what the service writes beside the code is
@@ -110,6 +112,7 @@ func (c *call) fail(ctx context.Context, err error) error {
 		// Its text quotes the answer, too, but says what to do about it.
 		e.kind, e.cause = hub.ErrUnauthorized, errors.New(scrub(identity.Error()))
 	default:
+		e.brokenOff = brokenOff(err)
 		var unavailable interface{ NonRetriable() }
 		if c.tries == 0 && errors.As(err, &unavailable) {
 			e.kind = hub.ErrUnauthorized // no identity to get a token for
@@ -117,6 +120,14 @@ func (c *call) fail(ctx context.Context, err error) error {
 		e.cause = scrubbed(err)
 	}
 	return e
+}
+
+// brokenOff reports whether the connection broke when a part of the answer had come.
+// If it breaks before, the error names the URL.
+func brokenOff(err error) bool {
+	var before *url.Error
+	var connection *net.OpError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &connection) && !errors.As(err, &before)
 }
 
 // condition returns what a status and an error code of the service stand for. A

@@ -18,6 +18,8 @@ type Hub struct {
 	names    hub.Names
 	main     *Account // queues
 	tracking *Account // tables and blobs; mostly the same
+
+	blobEndpoint string
 }
 
 var _ hub.Reader = (*Hub)(nil)
@@ -29,7 +31,11 @@ func Open(ctx context.Context, cfg Config, names hub.Names, opts Options) (*Hub,
 	if names.TaskHub == "" {
 		return nil, errors.New("the task hub has no name")
 	}
-	h := &Hub{names: names}
+	store := &cfg
+	if cfg.Tracking != nil {
+		store = cfg.Tracking
+	}
+	h := &Hub{names: names, blobEndpoint: store.endpoint("blob")}
 	var err error
 	if h.main, err = OpenAccount(ctx, cfg, opts); err != nil {
 		return nil, err
@@ -49,6 +55,11 @@ func (h *Hub) Close() error {
 	h.main.Close()
 	h.tracking.Close()
 	return nil
+}
+
+// BlobURL returns the address by which rows refer to a blob. It sends nothing.
+func (h *Hub) BlobURL(container, name string) string {
+	return schema.BlobURL(h.blobEndpoint, container, name)
 }
 
 // Info describes the hub. It returns hub.ErrNotFound if no table, queue or

@@ -23,6 +23,11 @@ import (
 type call struct {
 	sent  *http.Request // the latest
 	tries int
+	// unsure says that a try may have been carried out without an answer that says
+	// so.
+	unsure bool
+	// bare sends the request without the body that the SDK makes.
+	bare bool
 
 	// If takesPage is set, the body of a successful response is put into page
 	// and an empty page left to the SDK, which would unmarshal it into maps and
@@ -30,6 +35,10 @@ type call struct {
 	takesPage bool
 	page      []byte
 	sizeHint  int // how long a page probably is
+
+	// body and bodyType are sent in the place of what the SDK makes; nil if that is.
+	body     []byte
+	bodyType string
 }
 
 type callKey struct{}
@@ -69,6 +78,11 @@ func (p *tryPolicy) Do(req *policy.Request) (*http.Response, error) {
 	}
 	c.sent = raw
 	c.tries++
+	if c.bare {
+		raw.Body, raw.ContentLength = nil, 0
+		raw.Header.Del("Content-Type")
+		raw.Header.Del("Content-Length")
+	}
 	if c.takesPage {
 		runtime.SkipBodyDownload(req)
 	}
@@ -76,6 +90,8 @@ func (p *tryPolicy) Do(req *policy.Request) (*http.Response, error) {
 	if err == nil {
 		p.answered.Store(true)
 	}
+	busy := err == nil && (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable)
+	c.unsure = c.unsure || err != nil || !busy && slices.Contains(retriedStatus, resp.StatusCode)
 	if err == nil && c.takesPage && resp.StatusCode == http.StatusOK {
 		err = c.take(resp)
 	}

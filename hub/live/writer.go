@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -52,7 +51,8 @@ func unless(code string, err error) error {
 func whole(do func() error) error {
 	for try := 1; ; try++ {
 		err := do()
-		if try == 1+defaultRetries || !errors.Is(err, io.ErrUnexpectedEOF) {
+		var failed *RequestError
+		if try == 1+defaultRetries || !errors.As(err, &failed) || !failed.brokenOff {
 			return err
 		}
 	}
@@ -106,10 +106,10 @@ func (w *Writer) PutRows(ctx context.Context, table hub.Table, rows []schema.Row
 	// answer to a transaction that fails is 202 with the reason inside, of which
 	// the emulator gives no code: any refusal is answered with the other kind,
 	// whose error is then the one that counts.
-	err := w.submit(ctx, table, rows, aztables.TransactionTypeAdd)
+	err := w.submit(ctx, table, rows, false)
 	var failed *RequestError
 	if errors.As(err, &failed) && (failed.Status == http.StatusAccepted || failed.Status == http.StatusConflict) {
-		err = w.submit(ctx, table, rows, aztables.TransactionTypeInsertReplace)
+		err = w.submit(ctx, table, rows, true)
 	}
 	if err != nil {
 		return fmt.Errorf("write %d rows of %s, partition %q: %w", len(rows), w.names.Table(table), rows[0].PartitionKey, err)
@@ -117,16 +117,24 @@ func (w *Writer) PutRows(ctx context.Context, table hub.Table, rows []schema.Row
 	return nil
 }
 
-func (w *Writer) submit(ctx context.Context, table hub.Table, rows []schema.Row, action aztables.TransactionType) error {
-	actions := make([]aztables.TransactionAction, len(rows))
-	for i := range rows {
-		r := rows[i]
-		r.Timestamp, r.ETag = 0, "" // the service's
-		actions[i] = aztables.TransactionAction{ActionType: action, Entity: r.AppendJSON(nil)}
-	}
+// submit inserts rows, or replaces them. One alone is no transaction, which costs
+// the service more.
+func (w *Writer) submit(ctx context.Context, table hub.Table, rows []schema.Row, replace bool) error {
+	name := w.names.Table(table)
 	return whole(func() error {
+		if len(rows) != 1 {
+			return w.tracking.batch(ctx, name, rows, replace)
+		}
+		r := rows[0]
+		r.Timestamp, r.ETag = 0, "" // the service's
 		var c call
-		if _, err := w.tracking.tables.NewClient(w.names.Table(table)).SubmitTransaction(c.in(ctx), actions, nil); err != nil {
+		var err error
+		if client, entity := w.tracking.tables.NewClient(name), r.AppendJSON(nil); replace {
+			_, err = client.UpsertEntity(c.in(ctx), entity, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeReplace})
+		} else {
+			_, err = client.AddEntity(c.in(ctx), entity, nil)
+		}
+		if err != nil {
 			return c.fail(ctx, err)
 		}
 		return nil
