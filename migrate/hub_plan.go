@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,12 +38,28 @@ type Options struct {
 	// WithoutQueues rebuilds all messages from tables and blobs; see
 	// [PendingOptions].
 	WithoutQueues bool
-	// AcceptLost goes on although work is lost that the plan names, or a part of
-	// the source could not be read.
+	// AcceptLost goes on although work is lost or cut off that the plan names, or a
+	// part of the source could not be read.
 	AcceptLost bool
-	// Resume goes on in a target that an interrupted run has left. What the
-	// target has beyond the source is found by the check and ends the run.
+	// Resume goes on in a target that an interrupted run has left and that Journal
+	// tells of. What the target has beyond the source is found by the check and
+	// ends the run.
 	Resume bool
+	// Journal is the record with which a run that was interrupted is gone on with;
+	// nil keeps none. [Plan] only looks what it says.
+	Journal *Journal
+	// Select chooses the instances that move, by their IDs; nil moves all. Their
+	// rows, payloads and messages move and nothing else, as [Pending] tells of
+	// messages. It is asked often and from several goroutines, and must always
+	// answer alike. What waits for an instance on the other side is cut off.
+	Select func(instanceID string) bool
+	// Receive, if not nil, also reads the messages that a peek does not show: it
+	// receives those that are visible, of queues of which a peek cannot show all,
+	// and makes each visible again. Only [Run] does so, once a plan without these
+	// messages, which takes a reading of its own, has no refusal but of what they may
+	// tell, and if no app runs the source then. They are kept in memory: mostly 1 KB each, at most 64 KiB. A
+	// capture is only read, and nothing is received WithoutQueues.
+	Receive hub.Receiver
 
 	// Concurrency is the number of requests at once; 0 means 16.
 	Concurrency int
@@ -102,7 +117,7 @@ type HubPlan struct {
 	FromPartitions, Partitions int
 	Manager                    PartitionManager
 	// Rows counts what is copied of Instances and History. RowBytes is the size
-	// of these rows as JSON.
+	// of these rows as JSON, without what the service sets.
 	Rows     map[hub.Table]int64
 	RowBytes int64
 	// Rewritten counts rows of Instances in which a column changes.
@@ -112,16 +127,28 @@ type HubPlan struct {
 	// Pending counts what [Pending] gives out, by kind and then origin.
 	Pending []PendingCount
 	// Hidden counts messages that nobody can see and the tables do not tell of:
-	// external events, signals and copies of others. They are not moved.
+	// external events, signals and copies of others. They are not moved. It is -1
+	// if there are any and nobody can tell how many are for the instances chosen.
 	Hidden int64
+	// Queues counts the messages of the source's queues, those of all instances;
+	// nil WithoutQueues.
+	Queues []QueueCount
+	// Left counts messages that stay because nobody can tell whose they are.
+	Left int64
 	// Lost names the first MaxLost items that cannot be recovered, LostItems
 	// counts all of them.
 	Lost      []Item
 	LostItems int64
+	// CutOff names the first MaxLost links to instances that stay, CutOffItems
+	// counts all of them.
+	CutOff      []Item
+	CutOffItems int64
 	// Unreadable are the parts of the source that could not be read.
 	Unreadable []hub.Unreadable
 	// Refusals are the reasons for which [Run] writes nothing; nil if there is none.
 	Refusals []Refusal
+	// Done says that by the journal the migration has ended: [Run] only compares.
+	Done bool
 }
 
 // PendingCount counts items of one kind and origin.
@@ -140,7 +167,10 @@ const (
 	RefusedTarget     RefusalCode = "target-running" // an app runs the target
 	RefusedExists     RefusalCode = "target-exists"  // without Options.Resume
 	RefusedOther      RefusalCode = "target-differs" // it is not what an interrupted run leaves
+	RefusedNoJournal  RefusalCode = "no-journal"     // no journal tells of the target, with Options.Resume
+	RefusedJournal    RefusalCode = "other-journal"  // it is of another migration, or one that was begun
 	RefusedLost       RefusalCode = "lost-work"      // without Options.AcceptLost
+	RefusedCutOff     RefusalCode = "cut-off"        // links to instances that stay, without Options.AcceptLost
 	RefusedBlob       RefusalCode = "large-blob"     // larger than Options.MaxBlobBytes
 	RefusedDelay      RefusalCode = "far-future"     // a message is due later than a queue can hide it
 	RefusedUnreadable RefusalCode = "unreadable"     // part of the source, without Options.AcceptLost
@@ -183,8 +213,10 @@ func (e *RefusedError) Is(target error) bool {
 //
 // It goes through the tables once. Memory is that of [Pending], the messages of a
 // live source that can be seen, the named items, and the names of blobs that are
-// to be made.
+// to be made, or that move with instances that are chosen and do not bear their
+// names.
 func Plan(ctx context.Context, src, dst hub.Reader, opts Options) (*HubPlan, error) {
+	opts.Receive = nil
 	m, err := newMigration(ctx, src, dst, opts)
 	if err != nil {
 		return nil, err
@@ -200,12 +232,22 @@ type migration struct {
 	began  time.Time
 
 	plan      HubPlan
+	selection *selection // nil if all instances move
 	artifacts *Artifacts
 	rewrite   Rewrite
 	large     bool            // the source has a container of large messages
 	made      map[string]bool // names of the blobs of messages that are made
 	redriven  bool            // rows of History change
 	messages  int64
+
+	there   bool         // the target exists
+	created schema.Ticks // in taskhub.json
+	sums    *digesting   // of the source, while the plan is made
+	items   *lines       // the same of what is pending
+	digest  string       // of all of the plan
+	kept    kept
+	planned PhaseReport
+	same    bool // the source is the same in the check
 }
 
 func newMigration(ctx context.Context, src, dst hub.Reader, opts Options) (*migration, error) {
@@ -220,17 +262,17 @@ func newMigration(ctx context.Context, src, dst hub.Reader, opts Options) (*migr
 		opts.Partitions = info.PartitionCount
 	}
 	m := &migration{
-		opts: opts, from: src, source: info, began: opts.Now(), made: make(map[string]bool),
+		opts: opts, from: src, source: info, began: opts.Now(),
 		rewrite: Rewrite{From: info.Names, To: opts.Names, BlobURL: opts.BlobURL},
 		plan: HubPlan{
 			From: info.Names, To: opts.Names, FromPartitions: info.PartitionCount, Partitions: opts.Partitions, Manager: opts.Manager,
-			Rows: make(map[hub.Table]int64),
 		},
 	}
-	if m.artifacts, err = NewArtifacts(opts.Names, opts.Manager, opts.Partitions, schema.TicksOf(m.began)); err != nil {
+	m.created = opts.Journal.createdBefore(schema.TicksOf(m.began))
+	if m.artifacts, err = NewArtifacts(opts.Names, opts.Manager, opts.Partitions, m.created); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context, hub.Reader) error{m.ends, m.freeze, m.countBlobs, m.countItems} {
+	for _, step := range []func(context.Context, hub.Reader) error{m.settle, m.ends, m.freeze, m.receive, m.count, m.match} {
 		if err := step(ctx, dst); err != nil {
 			return nil, err
 		}
@@ -256,26 +298,17 @@ func (m *migration) ends(ctx context.Context, dst hub.Reader) error {
 	if m.live() && m.opts.Running == nil {
 		return errors.New("nothing tells whether an app runs the source")
 	}
-	running := func(r hub.Reader, code RefusalCode, names hub.Names) error {
-		if m.opts.Running == nil {
-			return nil
-		}
-		signs, err := m.opts.Running(ctx, r)
-		if err == nil && len(signs) > 0 {
-			m.refuse(code, "an app runs hub %s: %s", names.TaskHub, strings.Join(signs, ", "))
-		}
-		return err
-	}
-	if err := running(m.from, RefusedRunning, m.source.Names); err != nil {
+	if err := m.lookAt(ctx, m.from, RefusedRunning, m.source.Names); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
 	there, err := dst.Info(ctx)
+	m.there = err == nil
 	switch {
 	case errors.Is(err, hub.ErrNotFound):
 		return nil
 	case err != nil:
 		return fmt.Errorf("target: %w", err)
-	case m.live() && there.Account == m.source.Account && strings.EqualFold(there.Names.TaskHub, m.source.Names.TaskHub):
+	case m.live() && m.inSameAccount(there.Account) && strings.EqualFold(there.Names.TaskHub, m.source.Names.TaskHub):
 		m.refuse(RefusedOther, "source and target are the same hub")
 	case !strings.EqualFold(there.Names.TaskHub, m.opts.Names.TaskHub):
 		return fmt.Errorf("the target is hub %s and not %s", there.Names.TaskHub, m.opts.Names.TaskHub)
@@ -284,10 +317,34 @@ func (m *migration) ends(ctx context.Context, dst hub.Reader) error {
 	case there.PartitionCount > m.opts.Partitions: // rows are made one by one: there may be fewer
 		m.refuse(RefusedOther, "it has %d partitions and should have %d", there.PartitionCount, m.opts.Partitions)
 	}
-	if err := running(dst, RefusedTarget, m.opts.Names); err != nil {
+	if err := m.lookAt(ctx, dst, RefusedTarget, m.opts.Names); err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
 	return nil
+}
+
+// inSameAccount reports whether source and target are in the same account. Names of
+// emulated accounts are alike: addresses tell better, where there are any.
+func (m *migration) inSameAccount(target string) bool {
+	if live, ok := m.from.(interface {
+		BlobURL(container, name string) string
+	}); ok {
+		container := m.source.Names.LargeMessages()
+		return live.BlobURL(container, "") == m.opts.BlobURL(container, "")
+	}
+	return target == m.source.Account
+}
+
+// lookAt refuses if an app runs a hub.
+func (m *migration) lookAt(ctx context.Context, r hub.Reader, code RefusalCode, names hub.Names) error {
+	if m.opts.Running == nil {
+		return nil
+	}
+	signs, err := m.opts.Running(ctx, r)
+	if err == nil && len(signs) > 0 {
+		m.refuse(code, "an app runs hub %s: %s", names.TaskHub, strings.Join(signs, ", "))
+	}
+	return err
 }
 
 // freeze keeps what can be seen of the queues of a live hub. What a worker had
@@ -297,7 +354,7 @@ func (m *migration) freeze(ctx context.Context, _ hub.Reader) error {
 	if !m.live() || m.opts.WithoutQueues {
 		return nil
 	}
-	f := &frozen{Reader: m.from, messages: make(map[string][]schema.QueueMessage)}
+	f := &frozen{Reader: m.from, messages: make(map[string][]schema.QueueMessage), received: make(map[string]bool)}
 	var err error
 	if f.queues, err = m.from.Queues(ctx); err != nil {
 		return fmt.Errorf("list queues: %w", err)
@@ -319,6 +376,7 @@ type frozen struct {
 	hub.Reader
 	queues   []hub.Queue
 	messages map[string][]schema.QueueMessage
+	received map[string]bool // queues of which messages has all that were visible
 }
 
 func (f *frozen) Queues(context.Context) ([]hub.Queue, error) { return f.queues, nil }
@@ -327,118 +385,6 @@ func (f *frozen) Messages(_ context.Context, queue string) iter.Seq2[schema.Queu
 	return func(yield func(schema.QueueMessage, error) bool) {
 		for _, message := range f.messages[queue] {
 			if !yield(message, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (m *migration) countBlobs(ctx context.Context, _ hub.Reader) error {
-	containers, err := m.from.Containers(ctx)
-	if err != nil {
-		return fmt.Errorf("list containers: %w", err)
-	}
-	for _, c := range containers {
-		if !Copied(m.source.Names, c.Name) {
-			continue
-		}
-		m.large = true
-		for b, err := range m.from.Blobs(ctx, c.Name, "") {
-			if err != nil {
-				return err
-			}
-			m.plan.Blobs++
-			m.plan.BlobBytes += b.SizeBytes
-			if b.SizeBytes > m.opts.MaxBlobBytes && len(m.plan.Refusals) < MaxLost {
-				m.refuse(RefusedBlob, "%s has %d bytes, more than the limit of %d", b.Name, b.SizeBytes, m.opts.MaxBlobBytes)
-			}
-		}
-	}
-	return nil
-}
-
-// pending lists the messages of the target. now is the same throughout a run.
-func (m *migration) pending(ctx context.Context, from hub.Reader) iter.Seq2[Item, error] {
-	return Pending(ctx, from, PendingOptions{
-		Names: m.opts.Names, Partitions: m.opts.Partitions, WithoutQueues: m.opts.WithoutQueues, Version1: m.opts.Version1,
-		MaxBlobBytes: m.opts.MaxPayloadBytes, Now: func() time.Time { return m.began }, NewID: m.opts.NewID,
-	})
-}
-
-func (m *migration) countItems(ctx context.Context, _ hub.Reader) error {
-	counts := make(map[PendingCount]int64)
-	latest := schema.TicksOf(m.began.Add(hub.MaxMessageDelay))
-	for i, err := range m.pending(ctx, &counting{m.from, m}) {
-		if err != nil {
-			return err
-		}
-		if m.opts.OnItem != nil {
-			if err := m.opts.OnItem(&i); err != nil {
-				return err
-			}
-		}
-		counts[PendingCount{Kind: i.Kind, Origin: i.Origin}]++
-		m.redriven = m.redriven || i.Edit != nil
-		if i.Queue != "" {
-			m.messages++
-		}
-		if i.BlobText != "" {
-			m.made[schema.StoredBlobName(i.Blob)] = true
-		}
-		if i.DueAt > latest && i.Queue != "" && len(m.plan.Refusals) < MaxLost {
-			m.refuse(RefusedDelay, "%s of %s is due %s", i.Kind, i.InstanceID, i.DueAt)
-		}
-		switch {
-		case i.Kind == KindHidden:
-			m.plan.Hidden += i.Count
-		case i.Origin == Unrecoverable:
-			if m.plan.LostItems++; len(m.plan.Lost) < MaxLost {
-				m.plan.Lost = append(m.plan.Lost, i)
-			}
-		}
-	}
-	for c, n := range counts {
-		c.Count = n
-		m.plan.Pending = append(m.plan.Pending, c)
-	}
-	slices.SortFunc(m.plan.Pending, func(a, b PendingCount) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Origin, b.Origin))
-	})
-	if m.plan.LostItems > 0 && !m.opts.AcceptLost {
-		first := &m.plan.Lost[0]
-		m.refuse(RefusedLost, "%d items cannot be recovered, the first is %s of %q: %s", m.plan.LostItems, first.Kind, first.InstanceID, first.Why)
-	}
-	return nil
-}
-
-// counting counts the rows of a source when a table is read as a whole, which
-// [Pending] does once.
-type counting struct {
-	hub.Reader
-	m *migration
-}
-
-func (c *counting) Rows(ctx context.Context, table hub.Table, keys hub.Keys) iter.Seq2[schema.Row, error] {
-	rows := c.Reader.Rows(ctx, table, keys)
-	if keys != (hub.Keys{}) {
-		return rows
-	}
-	return func(yield func(schema.Row, error) bool) {
-		plan, progress := &c.m.plan, c.m.opts.OnProgress
-		var text []byte
-		for row, err := range rows {
-			if err == nil {
-				text = row.AppendJSON(text[:0])
-				plan.Rows[table]++
-				plan.RowBytes += int64(len(text))
-				if _, changed := c.m.rewrite.Row(table, row); changed != nil {
-					plan.Rewritten++
-				}
-				if n := plan.Rows[hub.Instances] + plan.Rows[hub.History]; n%1024 == 0 && progress != nil {
-					progress(Progress{Phase: PhasePlan, Items: n, Bytes: plan.RowBytes, Total: -1})
-				}
-			}
-			if !yield(row, err) {
 				return
 			}
 		}

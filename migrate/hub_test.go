@@ -271,12 +271,13 @@ func TestRunResumes(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			s := &stopping{stop: func() { cancel(errStop) }}
 			s.left.Store(n)
-			if _, err := migrate.Run(ctx, from, target(t, e, elsewhere, s), options(t)); !errors.Is(err, errStop) {
+			opts, file := options(t), new(journalFile)
+			opts.Journal = file.read(t)
+			if _, err := migrate.Run(ctx, from, target(t, e, elsewhere, s), opts); !errors.Is(err, errStop) {
 				t.Fatalf("Run that is stopped = %v, want %v", err, errStop)
 			}
 			again := target(t, e, elsewhere, nil)
-			opts := options(t)
-			opts.Resume = true
+			opts.Resume, opts.Journal = true, file.read(t)
 			if _, err := migrate.Run(t.Context(), from, again, opts); err != nil {
 				t.Fatal(err)
 			}
@@ -460,6 +461,11 @@ func TestRunRefuses(t *testing.T) {
 			if tt.there {
 				e.CreateQueues(t, "elsewhere-workitems")
 			}
+			if opts.Resume {
+				begun := opts
+				begun.Running = stopped
+				opts.Journal = begunJournal(t, testhub.NewMemory(content), begun).read(t)
+			}
 			before := e.Listing(t)
 			cfg, err := live.ParseConnectionString(e.ConnectionString())
 			if err != nil {
@@ -503,7 +509,7 @@ func TestRunDiffers(t *testing.T) {
 	e.Post(t, "elsewhere-workitems", "stays", 0)
 	to := target(t, e, elsewhere, nil)
 	opts := moving(t, from, e.BlobURL)
-	opts.Resume = true
+	opts.Resume, opts.Journal = true, begunJournal(t, from, opts).read(t)
 	report, err := migrate.Run(t.Context(), from, to, opts)
 	want := []migrate.Difference{{Artifact: "Instances", Key: "stranger/", Kind: migrate.KindUnexpected}}
 	if !errors.Is(err, migrate.ErrDiffers) || !cmp.Equal(want, report.Differences) {
@@ -535,8 +541,13 @@ func TestRunOddMessages(t *testing.T) {
 	e := testhub.Azurite(t)
 	opts := moving(t, capture, e.BlobURL)
 	opts.Running, opts.Encoding = stopped, schema.Base64
+	file := new(journalFile)
 	for _, resume := range []bool{false, true} {
-		opts.Resume = resume
+		if resume { // as if it had been killed before the queues were counted
+			at := bytes.LastIndex(file.text, []byte(`{"type":"ended","at":`))
+			file.text = file.text[:at]
+		}
+		opts.Resume, opts.Journal = resume, file.read(t)
 		to := target(t, e, elsewhere, nil)
 		report, err := migrate.Run(t.Context(), from, to, opts)
 		if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
-// view is the source as the target must have it, but for messages: rows rewritten,
-// leases and partitions new, and only the blobs that move. What copies it and
-// what checks the copy read the same.
+// view is the source as the target must have it: rows rewritten, leases and
+// partitions new, of instances and blobs only those that move, and no messages.
+// What copies it and what checks the copy read the same.
 type view struct {
 	hub.Reader
 	m    *migration
@@ -38,7 +38,7 @@ func (v *view) Rows(ctx context.Context, table hub.Table, keys hub.Keys) iter.Se
 	case table == hub.History && v.m.redriven:
 		return v.edited(ctx, keys)
 	case table == hub.History:
-		return v.Reader.Rows(ctx, table, keys)
+		return v.m.selection.rows(v.Reader.Rows(ctx, table, keys))
 	}
 	return func(yield func(schema.Row, error) bool) {
 		if table == hub.Partitions {
@@ -49,7 +49,7 @@ func (v *view) Rows(ctx context.Context, table hub.Table, keys hub.Keys) iter.Se
 			}
 			return
 		}
-		for row, err := range v.Reader.Rows(ctx, table, keys) {
+		for row, err := range v.m.selection.rows(v.Reader.Rows(ctx, table, keys)) {
 			if err == nil {
 				row, _ = v.m.rewrite.Row(table, row)
 			}
@@ -68,7 +68,7 @@ func (v *view) edited(ctx context.Context, keys hub.Keys) iter.Seq2[schema.Row, 
 		next, stop := iter.Pull2(v.m.edits(ctx))
 		defer stop()
 		edit, err, more := next()
-		for row, rowErr := range v.Reader.Rows(ctx, hub.History, keys) {
+		for row, rowErr := range v.m.selection.rows(v.Reader.Rows(ctx, hub.History, keys)) {
 			if rowErr != nil {
 				yield(row, rowErr)
 				return
@@ -107,6 +107,14 @@ func changedMeanwhile(edit *schema.Row) error {
 // edits streams the rows of History that change.
 func (m *migration) edits(ctx context.Context) iter.Seq2[*schema.Row, error] {
 	return func(yield func(*schema.Row, error) bool) {
+		if !m.kept.over {
+			for i := range m.kept.edits {
+				if !yield(&m.kept.edits[i], nil) {
+					return
+				}
+			}
+			return
+		}
 		for i, err := range m.pending(ctx, m.from) {
 			if err != nil {
 				yield(nil, err)
@@ -117,6 +125,12 @@ func (m *migration) edits(ctx context.Context) iter.Seq2[*schema.Row, error] {
 			}
 		}
 	}
+}
+
+func (v *view) Queues(context.Context) ([]hub.Queue, error) { return nil, nil }
+
+func (v *view) Messages(context.Context, string) iter.Seq2[schema.QueueMessage, error] {
+	return func(func(schema.QueueMessage, error) bool) {}
 }
 
 func (v *view) Containers(context.Context) ([]hub.Container, error) {
@@ -150,6 +164,9 @@ func (v *view) Blobs(ctx context.Context, container, prefix string) iter.Seq2[hu
 		}
 		for b, err := range v.Reader.Blobs(ctx, original, prefix) {
 			if err == nil {
+				if !v.m.selection.hasBlob(b.Name) {
+					continue
+				}
 				b.Container = container
 			}
 			if !yield(b, err) {
@@ -160,7 +177,7 @@ func (v *view) Blobs(ctx context.Context, container, prefix string) iter.Seq2[hu
 }
 
 func (v *view) ReadBlob(ctx context.Context, container, name string, limit int64) ([]byte, error) {
-	if original, ok := v.original(container); ok {
+	if original, ok := v.original(container); ok && v.m.selection.hasBlob(name) {
 		return v.Reader.ReadBlob(ctx, original, name, limit)
 	}
 	for _, b := range v.m.artifacts.Blobs {

@@ -29,6 +29,12 @@ const (
 	Redriven Origin = "redriven"
 	// Unrecoverable is work whose message cannot be seen and not be made again.
 	Unrecoverable Origin = "unrecoverable"
+	// CutOff is what an instance waits for and will not come, as only one of the
+	// two moves; see [Item.Peer].
+	CutOff Origin = "cut_off"
+	// Left is a message that can be seen and cannot be read: where instances are
+	// chosen, nobody can tell whose it is, and it stays.
+	Left Origin = "left"
 )
 
 // Kind is what a pending message is for.
@@ -73,6 +79,9 @@ type Item struct {
 	// Name is that of the activity, orchestrator or event, or the child's ID;
 	// for people.
 	Name string
+	// Peer is the other instance of what is CutOff, the one that stays:
+	// InstanceID waits for it, or it waits for InstanceID.
+	Peer string
 
 	// Queue is the queue of the target for the message; empty if there is none.
 	Queue string
@@ -98,7 +107,8 @@ type Item struct {
 	// SeenIn is the queue of the source in which the message can be seen, and
 	// MessageID its ID there.
 	SeenIn, MessageID string
-	// Count is the number of messages that an item of KindHidden stands for.
+	// Count is the number of messages that an item of KindHidden stands for; -1
+	// where instances are chosen, as nobody can tell how many are for them.
 	Count int64
 	// Why says, for people, what the origin rests on.
 	Why string
@@ -114,6 +124,9 @@ type PendingOptions struct {
 	// WithoutQueues rebuilds everything from tables and blobs and reads no queue:
 	// for a hub whose queues are lost, or a capture without messages.
 	WithoutQueues bool
+	// Select chooses the instances that move, by their IDs; nil moves all. It must
+	// answer alike whenever it is asked.
+	Select func(instanceID string) bool
 	// Version1 makes messages as version 1.x of the framework writes them.
 	Version1 bool
 	// MaxBlobBytes limits the text of a blob; 0 means [hub.DefaultPayloadBytes].
@@ -140,6 +153,9 @@ type PendingOptions struct {
 //   - Timers, scheduled and other starts by clients, delayed signals to entities,
 //     calls of entities and requests for locks that did not arrive, releases of
 //     locks, and answers of sub-orchestrations that have ended are rebuilt.
+//   - Signals to entities and events for other orchestrations, of the last quarter of
+//     an hour before the hub was stopped, are rebuilt if the receiver tells that they
+//     did not arrive.
 //   - Activities and sub-orchestrations that have not begun are rebuilt if their
 //     input is stored; else the row that scheduled them becomes a GenericEvent, as
 //     when a rewind neutralises it, and one message for each instance wakes it.
@@ -151,8 +167,15 @@ type PendingOptions struct {
 // The source must be stopped; it is only read. An element that no message can
 // save is an item with the origin Unrecoverable and no error.
 //
+// Where instances are chosen, messages come along with the instance that they are
+// for, which is the orchestration for an activity, whoever sends them. What is
+// made again rests on the whole hub all the same: a sub-orchestration that stays is
+// not started anew. Where one of two instances waits for the other and only one
+// moves, an item with the origin CutOff says so.
+//
 // Memory is that of the largest single payload, about 150 bytes for each message
-// that is seen, and what is open of one instance.
+// that is seen, 250 for each event or signal of that quarter of an hour, and what is
+// open of one instance.
 //
 // Source: durabletask 2.9.1, AzureStorageOrchestrationService.cs:1141-1283,
 // 1391-1442, 1600-1633, TaskOrchestrationDispatcher.cs:1011-1124, 1178-1375,
@@ -183,6 +206,9 @@ type pending struct {
 	// explained those of them that were made again.
 	hidden    map[string]int64
 	explained int64
+	// ended tells of instances that others wait for whether they have ended;
+	// only where instances are chosen.
+	ended map[string]bool
 }
 
 func (p *pending) run(ctx context.Context) error {
@@ -229,14 +255,26 @@ func (p *pending) give(i *Item) error {
 	return nil
 }
 
-// unexplained tells of the messages that are hidden beyond those that were made
-// again.
-func (p *pending) unexplained() error {
+// unknown counts the messages that are hidden beyond those that were made again.
+func (p *pending) unknown() int64 {
 	n := -p.explained
 	for _, hidden := range p.hidden {
 		n += hidden
 	}
-	if n <= 0 {
+	return n
+}
+
+// unexplained tells of the messages that are hidden beyond those that were made
+// again.
+func (p *pending) unexplained() error {
+	n := p.unknown() + p.explained
+	if n > 0 && p.opts.Select != nil {
+		return p.give(&Item{
+			Kind: KindHidden, Origin: Unrecoverable, EventID: -1, Count: -1,
+			Why: fmt.Sprintf("%d messages of the whole hub cannot be seen, and whose they are cannot be told but for what the tables tell", n),
+		})
+	}
+	if n -= p.explained; n <= 0 {
 		return nil
 	}
 	return p.give(&Item{
@@ -251,6 +289,7 @@ func (p *pending) instances(ctx context.Context) error {
 	replayer := replay.New("", replay.Options{OmitInputs: true, Load: p.loader(ctx)})
 	begun := false
 	var marks rewindMarks
+	var box postbox
 	for part, err := range hub.Join(ctx, p.r, hub.Keys{}) {
 		if err != nil {
 			return err
@@ -258,10 +297,13 @@ func (p *pending) instances(ctx context.Context) error {
 		if !begun {
 			replayer.Reset(part.PartitionKey)
 			marks, begun = rewindMarks{}, true
+			box.episode = 0
 		}
 		for i := range part.History {
 			replayer.Add(&part.History[i])
-			marks.add(&part.History[i])
+			if marks.add(&part.History[i]) {
+				box.add(p, &part.History[i])
+			}
 		}
 		if part.More {
 			continue
@@ -274,13 +316,15 @@ func (p *pending) instances(ctx context.Context) error {
 			row = &decoded
 		}
 		h := replayer.End()
-		s := &subject{p: p, key: part.PartitionKey, id: h.InstanceID, row: row, h: h, live: &h.Live, marks: marks}
+		s := &subject{
+			p: p, key: part.PartitionKey, id: h.InstanceID, moves: p.moves(h.InstanceID), row: row, h: h, live: &h.Live, marks: marks,
+		}
 		if err := s.work(ctx); err != nil {
 			return err
 		}
 		replayer.Recycle(h)
 	}
-	return nil
+	return p.deliver(ctx, &box)
 }
 
 // loader returns what loads the texts of events from blobs.
@@ -305,13 +349,13 @@ type rewindMarks struct {
 	rewound, woken, child bool
 }
 
-// add looks at the next row. The message of a rewind comes after all rows that it
-// has neutralised.
+// add looks at the next row, and reports whether it is of the current execution.
+// The message of a rewind comes after all rows that it has neutralised.
 //
 // Source: durabletask 2.9.1, AzureTableTrackingStore.cs:273-377.
-func (m *rewindMarks) add(row *schema.Row) {
+func (m *rewindMarks) add(row *schema.Row) (current bool) {
 	if m.over || row.IsSentinel() {
-		return
+		return false
 	}
 	execution, _ := row.Get("ExecutionId").Text()
 	if !m.begun {
@@ -319,7 +363,7 @@ func (m *rewindMarks) add(row *schema.Row) {
 	}
 	if execution != m.execution {
 		m.over = true
-		return
+		return false
 	}
 	kind, _ := row.Get("EventType").Text()
 	reason, _ := row.Get("Reason").Text()
@@ -331,6 +375,7 @@ func (m *rewindMarks) add(row *schema.Row) {
 	case kind == schema.TypeGeneric.String():
 		m.woken = true
 	}
+	return true
 }
 
 const rewoundPrefix = "Rewound: "

@@ -21,7 +21,7 @@ var (
 // answer of one that has ended. Nothing is missing of one that works.
 func (s *subject) child(ctx context.Context, i *Item, created *schema.SubOrchestrationCreated, row *schema.Row, episode int64) error {
 	id := created.InstanceID.Value
-	forgotten := schema.FireAndForget(created.Tags.Value)
+	forgotten, crosses := schema.FireAndForget(created.Tags.Value), s.p.crosses(s.id, id)
 	instance, h, err := s.p.read(ctx, id)
 	if err != nil {
 		return err
@@ -33,10 +33,20 @@ func (s *subject) child(ctx context.Context, i *Item, created *schema.SubOrchest
 	}
 	switch {
 	case began && s.made(&h.Live, created.EventID):
-		if !ended || forgotten || schema.FireAndForget(startTags(&h.Live)) {
+		switch {
+		case forgotten || schema.FireAndForget(startTags(&h.Live)):
 			return nil
+		case ended:
+			return s.answer(ctx, i, &h.Live, id)
+		case crosses:
+			return s.p.cut(&childLink, created.EventID, s.id, id)
 		}
-		return s.answer(ctx, i, &h.Live, id)
+		return nil
+	case s.p.seen.hasStart(id, s.id, created.EventID):
+		if crosses && s.moves && !forgotten { // else the message has told it
+			return s.p.cut(&childLink, created.EventID, s.id, id)
+		}
+		return nil
 	case !ended && (began || instance != nil):
 		// It cannot have been started for this parent, or would have overwritten
 		// what is there.
@@ -45,14 +55,21 @@ func (s *subject) child(ctx context.Context, i *Item, created *schema.SubOrchest
 	}
 	i.Why = "it has neither begun nor can its start be seen"
 	switch {
-	case forgotten && s.p.hiddenFor(id) == 0:
+	case forgotten && (s.p.hiddenFor(id) == 0 || crosses && s.moves):
 		return nil
 	case forgotten && !began:
+		if crosses {
+			i.InstanceID = id
+		}
 		return s.lost(ctx, i, errForgotten)
 	case s.live.Started != nil && !s.live.Started.GenerateNewTrace.Set && s.p.hiddenFor(id)+s.p.hiddenFor(s.id) == 0:
 		// Before Core 3.9, which writes this column, a row may not tell that
 		// nobody waits for the child; it may have ended long ago.
 		return nil
+	case crosses:
+		if err := s.p.cut(&childLink, created.EventID, s.id, id); err != nil || s.moves || !stored(row) {
+			return err
+		}
 	case !stored(row):
 		return s.redrive(i, row)
 	}

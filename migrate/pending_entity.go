@@ -47,7 +47,13 @@ func (s *subject) sent(ctx context.Context, i *Item, o *replay.Open, sent *schem
 		return s.lockRequest(ctx, i, sent, &request, episode)
 	}
 	entity := sent.InstanceID.Value
-	if s.p.sees(entity, request.ID) {
+	seen := s.p.sees(entity, request.ID)
+	if s.p.crosses(s.id, entity) && (s.moves || !seen) { // else the message has told it
+		if err := s.p.cut(&callLink, i.EventID, s.id, entity); err != nil || s.moves {
+			return err
+		}
+	}
+	if seen {
 		return nil
 	}
 	state, err := s.p.entityState(ctx, entity)
@@ -81,7 +87,7 @@ func (s *subject) request(i *Item, entity, name, input string, sent *schema.Even
 // had last run.
 func (s *subject) signal(ctx context.Context, i *Item, o *replay.Open, sent *schema.EventSent, request *schema.EntityRequest, episode int64) error {
 	entity := sent.InstanceID.Value
-	if s.p.sees(entity, request.ID) {
+	if s.p.sees(entity, request.ID) || !s.p.moves(entity) {
 		return nil
 	}
 	if o.FireAt <= s.p.now {
@@ -107,10 +113,23 @@ const second = 10_000_000 // ticks
 // Source: durabletask 2.9.1, TaskEntityDispatcher.cs:478-607, 761-902.
 func (s *subject) lockRequest(ctx context.Context, i *Item, sent *schema.EventSent, request *schema.EntityRequest, episode int64) error {
 	set := request.LockSet[:min(len(request.LockSet), maxLockSet)]
-	for _, entity := range set {
-		if s.p.sees(entity.String(), request.ID) {
-			return nil
+	seen := slices.IndexFunc(set, func(e schema.EntityID) bool { return s.p.sees(e.String(), request.ID) })
+	reached := s.moves
+	for n, entity := range set {
+		id := entity.String()
+		if !s.p.crosses(s.id, id) {
+			continue
 		}
+		reached = true
+		if n == seen && !s.moves {
+			continue // the message has told it
+		}
+		if err := s.p.cut(&lockRequestLink, i.EventID, s.id, id); err != nil {
+			return err
+		}
+	}
+	if seen >= 0 || !reached {
+		return nil
 	}
 	for n, entity := range set {
 		id := entity.String()
@@ -191,21 +210,32 @@ func holds(state *schema.EntityState, requestID string) bool {
 //
 // Source: durabletask 2.9.1, MessageSorter.cs:26-42, 100-282.
 func received(state *schema.EntityState, request *schema.EntityRequest) (took, known bool) {
+	return sorterOf(state).received(request)
+}
+
+// entitySorter is the part of a scheduler state by which an entity puts requests into
+// order.
+type entitySorter struct {
+	ReceivedFromInstance map[string]struct {
+		Last        string
+		ExecutionID string `json:"ExecutionId"`
+	}
+	ReceiveHorizon string
+
+	damaged bool
+}
+
+func sorterOf(state *schema.EntityState) *entitySorter {
+	sorter := new(entitySorter)
+	if state.Sorter != "" {
+		sorter.damaged = json.Unmarshal([]byte(state.Sorter), sorter) != nil
+	}
+	return sorter
+}
+
+func (sorter *entitySorter) received(request *schema.EntityRequest) (took, known bool) {
 	sent, err := schema.ParseTicks(request.Timestamp)
-	if err != nil || sent == 0 {
-		return false, false
-	}
-	if state.Sorter == "" {
-		return false, true
-	}
-	var sorter struct {
-		ReceivedFromInstance map[string]struct {
-			Last        string
-			ExecutionID string `json:"ExecutionId"`
-		}
-		ReceiveHorizon string
-	}
-	if err := json.Unmarshal([]byte(state.Sorter), &sorter); err != nil {
+	if err != nil || sent == 0 || sorter.damaged {
 		return false, false
 	}
 	from, ok := sorter.ReceivedFromInstance[request.Parent.Value]
@@ -275,7 +305,10 @@ func (s *subject) release(ctx context.Context, owner string) error {
 			}
 		}
 	}
-	if last == nil {
+	switch crosses := s.p.crosses(owner, s.id); {
+	case last == nil && crosses && h.Live.Events > 0 && !h.Live.Status.Terminal():
+		return s.p.cut(&lockLink, -1, owner, s.id)
+	case last == nil:
 		return nil
 	}
 	i := Item{Kind: KindRelease, Origin: Rebuilt, EventID: last.EventID, Name: releaseEvent, Why: "the owner of the lock has released it"}

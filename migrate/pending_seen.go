@@ -20,6 +20,7 @@ type seenMessage struct {
 	// name is that of an event, request the ID in a request to an entity, parent
 	// the instance that a start is from.
 	name, request, parent string
+	at                    schema.Ticks // of an event
 }
 
 // seenMessages holds them by instance.
@@ -30,6 +31,14 @@ type seenMessages map[string][]seenMessage
 func (s seenMessages) has(instanceID, execution string, ok func(*seenMessage) bool) bool {
 	return slices.ContainsFunc(s[instanceID], func(m seenMessage) bool {
 		return (m.execution == "" || execution == "" || m.execution == execution) && ok(&m)
+	})
+}
+
+// hasStart reports whether the message that starts a sub-orchestration for an
+// event of its parent can be seen.
+func (s seenMessages) hasStart(instanceID, parent string, eventID int32) bool {
+	return s.has(instanceID, "", func(m *seenMessage) bool {
+		return m.kind == schema.TypeExecutionStarted && m.parent == parent && m.taskID == eventID
 	})
 }
 
@@ -80,11 +89,13 @@ func (p *pending) carry(ctx context.Context, q *schema.QueueMessage) error {
 		i.Blob = loaded.CompressedBlobName.Value
 	}
 	i.Blob = strings.Clone(i.Blob)
+	guessed := false
 	if t := loaded.TaskMessage; t != nil {
 		i.InstanceID = strings.Clone(t.OrchestrationInstance.InstanceID)
 		i.ExecutionID = strings.Clone(t.OrchestrationInstance.ExecutionID.Value)
 	} else if b, ok := schema.ParseBlobName(i.Blob); ok && b.Message {
 		i.InstanceID = b.InstanceID()
+		guessed = strings.Contains(i.InstanceID, "/") // where a \ may have been
 	}
 	switch {
 	case err != nil:
@@ -106,6 +117,9 @@ func (p *pending) carry(ctx context.Context, q *schema.QueueMessage) error {
 		p.seen[i.InstanceID] = append(p.seen[i.InstanceID], s)
 	}
 	i.Queue = p.queueOf(&i, q.Queue)
+	if p.opts.Select != nil {
+		return p.carryChosen(ctx, &i, guessed)
+	}
 	return p.give(&i)
 }
 
@@ -169,7 +183,7 @@ func identify(t *schema.TaskMessage) seenMessage {
 			s.taskID, s.parent = parent.TaskScheduleID, strings.Clone(parent.OrchestrationInstance.InstanceID)
 		}
 	case *schema.EventRaised:
-		s.name = strings.Clone(v.Name.Value)
+		s.name, s.at = strings.Clone(v.Name.Value), v.Timestamp
 		if schema.IsEntity(t.OrchestrationInstance.InstanceID) {
 			if r, err := schema.DecodeEntityRequest(v.Input.Value); r.ID != "" && (err == nil || v.Name.Value == releaseEvent) {
 				s.request = strings.Clone(r.ID)

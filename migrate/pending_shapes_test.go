@@ -218,6 +218,19 @@ func TestPendingShapes(t *testing.T) {
 			[]string{"rebuilt sub_orchestration_answer 0 " + control + `: c>o Result="done" TaskScheduledId=0`},
 		},
 		{
+			"a child that has completed, and whose start was not deleted",
+			func(s *shape) {
+				s.row("c", "Completed")
+				s.history("c", started(childOf("o", 0)), ended("Completed", `"done"`))
+				s.running("o", child)
+				s.post(0, "m", startPosted("c", "o", "null"))
+			},
+			[]string{
+				"seen sub_orchestration_start 0 " + control + ": >c Name=C Input=1",
+				"rebuilt sub_orchestration_answer 0 " + control + `: c>o Result="done" TaskScheduledId=0`,
+			},
+		},
+		{
 			"a child that has failed",
 			func(s *shape) {
 				s.row("c", "Failed")

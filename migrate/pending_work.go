@@ -17,6 +17,7 @@ type subject struct {
 	p     *pending
 	key   string
 	id    string
+	moves bool
 	row   *schema.Instance // nil without one
 	h     *replay.History
 	live  *replay.State
@@ -30,33 +31,48 @@ type subject struct {
 	taken []schema.Row
 }
 
-// work gives out what is missing of the messages of one instance.
+// work gives out what is missing of the messages of one instance. Of one that
+// stays that is what it has sent to others that move.
 func (s *subject) work(ctx context.Context) error {
-	if s.row != nil && s.startDue() {
+	startDue := s.row != nil && s.startDue()
+	switch {
+	case startDue && s.moves:
 		return s.start(ctx)
-	}
-	if s.live.Events == 0 {
+	case startDue, s.live.Events == 0, !s.moves && schema.IsEntity(s.id):
 		return nil
-	}
-	if schema.IsEntity(s.id) {
+	case schema.IsEntity(s.id):
 		return s.entity(ctx)
-	}
-	if s.live.Status == schema.StatusContinuedAsNew {
+	case s.live.Status == schema.StatusContinuedAsNew:
 		return s.nextGeneration(ctx)
 	}
 	want := make(map[string]*replay.Open)
 	for i := range s.live.Open {
-		if o := &s.live.Open[i]; s.wants(o) {
+		o := &s.live.Open[i]
+		switch {
+		case s.wants(o) && (s.moves || s.reaches(o)):
 			want[o.RowKey] = o
+		case o.Kind == replay.OpenLock && !s.live.Status.Terminal() && s.p.crosses(s.id, o.InstanceID):
+			if err := s.p.cut(&lockLink, o.EventID, s.id, o.InstanceID); err != nil {
+				return err
+			}
 		}
 	}
-	unfinished := s.unfinished()
+	unfinished := false
+	if s.moves {
+		var err error
+		if unfinished, err = s.unfinished(ctx); err != nil {
+			return err
+		}
+	}
 	if len(want) > 0 || unfinished {
 		if err := s.rows(ctx, want, unfinished); err != nil {
 			return err
 		}
 	}
-	return s.wakeUp()
+	if !s.moves {
+		return nil
+	}
+	return s.wakeUp(unfinished)
 }
 
 // startDue reports whether the row tells of an execution that no worker has
@@ -151,9 +167,13 @@ func (s *subject) nextGeneration(ctx context.Context) error {
 	return s.lost(ctx, &Item{InstanceID: s.id, Kind: KindStart, EventID: -1, Why: "it has continued as new"}, errGeneration)
 }
 
-// give hands an item to the caller and counts it.
+// give hands an item to the caller and counts it, unless it is for an instance
+// that stays.
 func (s *subject) give(i *Item) error {
 	s.p.explained++
+	if !s.p.moves(i.InstanceID) {
+		return nil
+	}
 	if i.Message != nil && i.InstanceID == s.id && i.Kind != KindActivity && i.DueAt <= s.p.now {
 		s.given++
 	}
@@ -169,34 +189,10 @@ func (s *subject) lost(ctx context.Context, i *Item, err error) error {
 	i.Origin, i.Message, i.Text, i.Queue, i.Edit = Unrecoverable, nil, "", "", nil
 	i.Why += "; " + err.Error()
 	s.p.explained++
+	if !s.p.moves(i.InstanceID) {
+		return nil
+	}
 	return s.p.give(i)
-}
-
-// unfinished reports whether the last checkpoint was cut off, in the middle of its
-// history or between the history and the row. The messages that it was about are
-// deleted last, so that they come again.
-//
-// Source: durabletask 2.9.1, AzureStorageOrchestrationService.cs:1141-1283;
-// recorded in instance wide-5 of hub dtfx-2.9.1-torn and inflight-07 of hub
-// dtfx-2.9.1-crashed.
-func (s *subject) unfinished() bool {
-	if s.torn() {
-		return true
-	}
-	if s.row == nil {
-		// Of an ended instance that is what an interrupted purge leaves.
-		return !s.live.Status.Terminal()
-	}
-	return s.row.LastUpdatedTime.Value < s.live.LastUpdatedTime
-}
-
-// torn reports whether the history itself was cut off.
-func (s *subject) torn() bool {
-	complete := schema.Optional[bool]{}
-	if s.h.Sentinel != nil {
-		complete = s.h.Sentinel.IsCheckpointComplete
-	}
-	return complete.Set && !complete.Value || s.live.CheckpointOpen
 }
 
 // wants reports whether the message of open work cannot be seen, as far as its
@@ -212,10 +208,7 @@ func (s *subject) wants(o *replay.Open) bool {
 	case replay.OpenTimer:
 		return !seen.hasTask(s.id, execution, o.EventID, schema.TypeTimerFired)
 	case replay.OpenSubOrchestration:
-		return !seen.hasTask(s.id, execution, o.EventID, schema.TypeSubOrchestrationCompleted, schema.TypeSubOrchestrationFailed) &&
-			!seen.has(o.InstanceID, "", func(m *seenMessage) bool {
-				return m.kind == schema.TypeExecutionStarted && m.parent == s.id && m.taskID == o.EventID
-			})
+		return !seen.hasTask(s.id, execution, o.EventID, schema.TypeSubOrchestrationCompleted, schema.TypeSubOrchestrationFailed)
 	case replay.OpenEntityCall, replay.OpenLockRequest:
 		return !seen.has(s.id, execution, func(m *seenMessage) bool { return m.kind == schema.TypeEventRaised && m.name == o.RequestID })
 	case replay.OpenSignal:
@@ -356,90 +349,15 @@ func (s *subject) redrive(i *Item, row *schema.Row) error {
 	return s.give(i)
 }
 
-// redelivered reports whether a message of this type may come again after a
-// checkpoint that was cut off.
-func redelivered(t schema.EventType) bool {
-	switch t {
-	case schema.TypeExecutionStarted, schema.TypeExecutionTerminated, schema.TypeExecutionSuspended, schema.TypeExecutionResumed,
-		schema.TypeTaskCompleted, schema.TypeTaskFailed, schema.TypeTimerFired,
-		schema.TypeSubOrchestrationCompleted, schema.TypeSubOrchestrationFailed:
-		return true
-	}
-	return false
-}
-
-// redeliver gives out the messages of an unfinished checkpoint again. The
-// framework ignores a second start or result. An external event would count
-// twice, and its first copy is in history already.
-//
-// Source: durabletask 2.9.1, TaskOrchestrationDispatcher.cs:877-1009,
-// TaskOrchestrationContext.cs:476-586.
-func (s *subject) redeliver(ctx context.Context, begun map[int32]int64) error {
-	for n := range s.taken {
-		row := &s.taken[n]
-		decoded, err := schema.DecodeHistoryRow(row)
-		if _, marked := decoded.Rewound(); marked {
-			continue
-		}
-		i := Item{
-			InstanceID: s.id, ExecutionID: s.live.ExecutionID, Origin: Rebuilt, EventID: -1,
-			Why: "the checkpoint that took it in was not finished",
-		}
-		t := &schema.TaskMessage{Event: decoded.Event, OrchestrationInstance: schema.OrchestrationInstance{InstanceID: s.id}}
-		i.Kind = kindOf(t)
-		if err == nil {
-			err = schema.LoadTexts(decoded.Event, s.p.loader(ctx))
-		}
-		if err != nil {
-			if err := s.lost(ctx, &i, err); err != nil {
-				return err
-			}
-			continue
-		}
-		what := identify(t)
-		if s.p.seen.has(s.id, s.live.ExecutionID, func(m *seenMessage) bool { return m.kind == what.kind && m.taskID == what.taskID }) {
-			continue
-		}
-		if what.taskID >= 0 {
-			i.EventID = what.taskID
-		}
-		e := s.envelope(0, i.Kind, what.taskID)
-		e.key += "\x00" + row.RowKey
-		// A result has the episode of what it answers.
-		e.episode.Value, e.episode.Set = begun[what.taskID]
-		switch v := decoded.Event.(type) {
-		case *schema.ExecutionStarted:
-			if !v.Generation.Set && s.live.Parent == nil {
-				continue // it has continued as new, which no message brings about
-			}
-			i.Name = v.Name.Value
-			e.sender = schema.OrchestrationInstance{}
-			if parent := s.live.Parent; parent != nil {
-				e.sender = schema.OrchestrationInstance{
-					InstanceID: parent.OrchestrationInstance.InstanceID, ExecutionID: schema.Some(parent.OrchestrationInstance.ExecutionID),
-				}
-				if e.tags, err = s.tags(ctx); err != nil {
-					return s.lost(ctx, &i, err)
-				}
-			}
-		case *schema.ExecutionTerminated, *schema.ExecutionSuspended, *schema.ExecutionResumed:
-			e.sender, e.target.ExecutionID = schema.OrchestrationInstance{}, schema.Optional[string]{}
-		}
-		asMessage(decoded.Event, s.id, s.live.ExecutionID)
-		s.p.fill(&i, e, decoded.Event)
-		if err := s.give(&i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // wakeUp gives out the message that lets the orchestrator run, if it has reason to
-// and nothing else does.
+// and nothing else does. Any message makes a worker repair the row of an instance
+// that has ended, and is not applied any more.
 //
-// Source: durabletask 2.9.1, AzureStorageOrchestrationService.cs:1965-1985.
-func (s *subject) wakeUp() error {
-	if s.live.Status.Terminal() {
+// Source: durabletask 2.9.1, AzureStorageOrchestrationService.cs:1066-1126,
+// 1965-1985.
+func (s *subject) wakeUp(unfinished bool) error {
+	ended := s.live.Status.Terminal()
+	if ended && (!unfinished || s.row != nil && (s.row.ExecutionID.Value != s.live.ExecutionID || s.row.Status() == s.live.Status)) {
 		return nil
 	}
 	seen := func(any bool) bool {
@@ -449,6 +367,10 @@ func (s *subject) wakeUp() error {
 	}
 	why, origin := "", Rebuilt
 	switch {
+	case ended && (s.given > 0 || seen(true) || s.p.hiddenFor(s.id) == 0):
+		return nil
+	case ended:
+		why = "it has ended, and its row, which does not tell so, is repaired when a message comes"
 	case s.redriven > 0:
 		why, origin = fmt.Sprintf("%d actions are to be scheduled again", s.redriven), Redriven
 	case s.marks.rewound && !s.marks.woken && !s.marks.child:
@@ -465,7 +387,7 @@ func (s *subject) wakeUp() error {
 	e := &envelope{target: schema.OrchestrationInstance{InstanceID: s.id}, key: workKey(s.id, s.live.ExecutionID, KindWakeUp, "")}
 	s.p.fill(&i, e, &schema.GenericEvent{EventHeader: schema.EventHeader{EventID: -1, Timestamp: s.live.LastUpdatedTime}})
 	if origin == Rebuilt && !s.torn() {
-		s.p.explained++ // the one that the rewind sent
+		s.p.explained++ // the one that the rewind sent, or that the end was about
 	}
 	return s.p.give(&i)
 }

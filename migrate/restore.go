@@ -1,14 +1,16 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/taskhub-tools/taskhub/hub"
 	"github.com/taskhub-tools/taskhub/schema"
@@ -107,7 +109,7 @@ func Restore(ctx context.Context, from hub.Reader, to Target, opts RestoreOption
 	case err != nil && !errors.Is(err, hub.ErrNotFound):
 		return nil, err
 	}
-	r := restoration{from: from, to: to, opts: &opts, info: &info, report: &RestoreReport{Rows: map[hub.Table]int64{}}}
+	r := restoration{from: from, to: to, opts: &opts, info: &info, report: &RestoreReport{Rows: map[hub.Table]int64{}}, blobTotal: -1}
 	for _, step := range []func(context.Context) error{r.blobs, r.tables, r.messages, r.check} {
 		if err := step(ctx); err != nil {
 			return r.report, err
@@ -116,6 +118,7 @@ func Restore(ctx context.Context, from hub.Reader, to Target, opts RestoreOption
 	return r.report, nil
 }
 
+// restoration is the copying that [Restore] and [Run] have in common.
 type restoration struct {
 	from   hub.Reader
 	to     Target
@@ -123,15 +126,33 @@ type restoration struct {
 	info   *hub.Info
 	report *RestoreReport
 
+	// Of a migration; [Restore] has none of them.
+	journal   *Journal
+	now       func() schema.Ticks
+	blobTotal int64 // -1 if nobody knows
+
 	mu    sync.Mutex
 	phase Progress
+	log   []PhaseReport // the last is of the phase at hand
 }
 
 func (r *restoration) begin(p Phase, total int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.finish()
 	r.phase = Progress{Phase: p, Total: total}
+	r.log = append(r.log, PhaseReport{Phase: p})
+	if r.now != nil {
+		r.log[len(r.log)-1].Started = r.now()
+	}
 	r.tell()
+}
+
+// finish notes when the phase at hand has ended.
+func (r *restoration) finish() {
+	if n := len(r.log); n > 0 && r.now != nil {
+		r.log[n-1].Finished = r.now()
+	}
 }
 
 func (r *restoration) add(items, bytes int64) {
@@ -143,45 +164,89 @@ func (r *restoration) add(items, bytes int64) {
 }
 
 func (r *restoration) tell() {
+	last := &r.log[len(r.log)-1]
+	last.Items, last.Bytes = r.phase.Items, r.phase.Bytes
 	if r.opts.OnProgress != nil {
 		r.opts.OnProgress(r.phase)
 	}
 }
 
-func (r *restoration) blobs(ctx context.Context) error {
+// step does a phase from where earlier runs have left it. It returns what is done
+// of it, by them too. every is how many items lie between two marks.
+func (r *restoration) step(p Phase, total, every int64, do func(from place, m *marks) error) (items, bytes int64, err error) {
+	before := r.journal.state(p)
+	r.begin(p, total)
+	r.add(before.items, before.bytes)
+	r.log[len(r.log)-1].ItemsBefore = before.items
+	if before.ended {
+		return before.items, before.bytes, nil
+	}
+	var m *marks
+	if r.journal != nil {
+		m = &marks{journal: r.journal, now: r.now, phase: p, every: cmp.Or(r.journal.Every, every), reached: before}
+	}
+	if err = r.note(entryPhase); err != nil {
+		return before.items, before.bytes, err
+	}
+	if err = do(before.place, m); err != nil {
+		return r.phase.Items, r.phase.Bytes, first(err, m.flush())
+	}
+	return r.phase.Items, r.phase.Bytes, r.note(entryEnded)
+}
+
+// note writes into the journal that the phase at hand begins or has ended.
+func (r *restoration) note(kind string) error {
+	if r.journal == nil {
+		return nil
+	}
+	return r.journal.append(&entry{Type: kind, At: r.now().String(), Phase: r.phase.Phase, Items: r.phase.Items, Bytes: r.phase.Bytes})
+}
+
+// blobsInFlight bounds the blobs that are in memory at once, but for a single one
+// that is larger.
+const blobsInFlight = 64 << 20
+
+func (r *restoration) blobs(ctx context.Context) (err error) {
 	containers, err := r.from.Containers(ctx)
 	if err != nil {
 		return err
 	}
-	r.begin(PhaseBlobs, -1)
-	var blobs, bytes atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.opts.Concurrency)
-	for _, c := range containers {
-		if err := r.to.CreateContainer(ctx, c.Name); err != nil {
-			return first(group.Wait(), err)
-		}
-		for b, err := range r.from.Blobs(ctx, c.Name, "") {
-			if err != nil {
+	r.report.Blobs, r.report.Bytes, err = r.step(PhaseBlobs, r.blobTotal, markedBlobs, func(from place, m *marks) error {
+		memory := semaphore.NewWeighted(blobsInFlight)
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(r.opts.Concurrency)
+		for _, c := range containers {
+			if err := r.to.CreateContainer(ctx, c.Name); err != nil {
 				return first(group.Wait(), err)
 			}
-			group.Go(func() error {
-				data, err := r.from.ReadBlob(ctx, b.Container, b.Name, r.opts.MaxBlobBytes)
+			for b, err := range r.from.Blobs(ctx, c.Name, "") {
+				if err == nil && from.coversBlob(&b) {
+					continue
+				}
+				size := max(0, min(b.SizeBytes, blobsInFlight))
+				if err == nil && memory.Acquire(ctx, size) != nil {
+					err = context.Cause(ctx)
+				}
 				if err != nil {
-					return err
+					return first(group.Wait(), err)
 				}
-				if err := r.to.PutBlob(ctx, b, data); err != nil {
-					return err
-				}
-				blobs.Add(1)
-				bytes.Add(int64(len(data)))
-				r.add(1, int64(len(data)))
-				return nil
-			})
+				s := m.begin(place{Container: c.Name, Blob: b.Name}, 1, b.SizeBytes)
+				group.Go(func() error {
+					defer memory.Release(size)
+					data, err := r.from.ReadBlob(ctx, b.Container, b.Name, r.opts.MaxBlobBytes)
+					if err != nil {
+						return err
+					}
+					if err := r.to.PutBlob(ctx, b, data); err != nil {
+						return err
+					}
+					r.add(1, int64(len(data)))
+					return m.end(s)
+				})
+			}
 		}
-	}
-	err = group.Wait()
-	r.report.Blobs, r.report.Bytes = blobs.Load(), bytes.Load()
+		return group.Wait()
+	})
 	return err
 }
 
@@ -194,11 +259,12 @@ func (r *restoration) tables(ctx context.Context) error {
 			if t.Table != step.table {
 				continue
 			}
-			r.begin(step.phase, t.Rows)
-			if err := r.to.CreateTable(ctx, t.Table); err != nil {
-				return err
-			}
-			n, err := r.rows(ctx, t.Table)
+			n, _, err := r.step(step.phase, t.Rows, markedRows, func(from place, m *marks) error {
+				if err := r.to.CreateTable(ctx, t.Table); err != nil {
+					return err
+				}
+				return r.rows(ctx, t.Table, from, m)
+			})
 			r.report.Rows[t.Table] = n
 			if err != nil {
 				return err
@@ -219,11 +285,10 @@ func first(errs ...error) error {
 	return nil
 }
 
-// rows copies a table in transactions of up to a hundred rows of one partition.
-// The last of a partition, which has the sentinel of a history, waits for the
-// others.
-func (r *restoration) rows(ctx context.Context, table hub.Table) (int64, error) {
-	var done atomic.Int64
+// rows copies a table, but for what is there up to a place, in transactions of up
+// to a hundred rows of one partition. The last of a partition, which has the
+// sentinel of a history, waits for the others.
+func (r *restoration) rows(ctx context.Context, table hub.Table, from place, m *marks) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Concurrency)
 	var batch []schema.Row
@@ -240,6 +305,8 @@ func (r *restoration) rows(ctx context.Context, table hub.Table) (int64, error) 
 		} else {
 			others.Add(1)
 		}
+		end := &rows[len(rows)-1]
+		s := m.begin(place{PartitionKey: strings.Clone(end.PartitionKey), RowKey: strings.Clone(end.RowKey)}, int64(len(rows)), bytes)
 		group.Go(func() error {
 			if last {
 				others.Wait()
@@ -252,19 +319,22 @@ func (r *restoration) rows(ctx context.Context, table hub.Table) (int64, error) 
 			if err := r.to.PutRows(ctx, table, rows); err != nil {
 				return err
 			}
-			done.Add(int64(len(rows)))
 			r.add(int64(len(rows)), bytes)
-			return nil
+			return m.end(s)
 		})
 	}
 	var text []byte
-	for row, err := range r.from.Rows(ctx, table, hub.Keys{}) {
-		if err != nil {
-			return done.Load(), first(group.Wait(), err)
+	for row, err := range r.from.Rows(ctx, table, hub.Keys{From: from.PartitionKey}) {
+		switch {
+		case err != nil:
+			return first(group.Wait(), err)
+		case from.covers(&row):
+			continue
 		}
 		if len(batch) > 0 && batch[0].PartitionKey != row.PartitionKey {
 			flush(true)
 		}
+		row.Timestamp, row.ETag = 0, "" // the service's
 		text = row.AppendJSON(text[:0])
 		if len(batch) == hub.MaxBatchRows || size+len(text) > hub.MaxBatchBytes {
 			flush(false)
@@ -273,8 +343,7 @@ func (r *restoration) rows(ctx context.Context, table hub.Table) (int64, error) 
 		size += len(text)
 	}
 	flush(true)
-	err := group.Wait()
-	return done.Load(), err
+	return group.Wait()
 }
 
 // messages fills the queues, one after the other and in their order. A request

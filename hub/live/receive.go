@@ -47,14 +47,18 @@ const maxReceive = 32
 // It takes a request for each 32 messages and one for each message to make it
 // visible again, and holds some 200 bytes for each. That is done even if ctx has
 // ended, for hidden at most, when the service has done it anyway; who breaks off
-// the stream is not told if it fails. The order of messages that follow each other
-// closely may not be the same afterwards.
+// the stream is not told if it fails. Messages of a control queue are made visible
+// one after the other, so that their order stays: an event that comes before the
+// start of its instance is lost. Of work items several are at once.
 //
 // If the answer to a request was lost, nobody knows which messages it has hidden:
 // the stream goes on for hidden, until they come into sight again.
 func (r *Receiver) ReceiveMessages(ctx context.Context, queue string, hidden time.Duration) iter.Seq2[schema.QueueMessage, error] {
 	return func(yield func(schema.QueueMessage, error) bool) {
-		s := &receiving{client: r.main.queues.NewQueueClient(queue), queue: queue, hidden: hidden, known: make(map[string]int)}
+		s := &receiving{client: r.main.queues.NewQueueClient(queue), queue: queue, hidden: hidden, known: make(map[string]int), atOnce: 1}
+		if queue == r.names.WorkItemQueue() {
+			s.atOnce = 16
+		}
 		shown := false
 		defer func() {
 			if !shown { // the caller's loop has panicked
@@ -85,6 +89,7 @@ type receiving struct {
 	client *azqueue.QueueClient
 	queue  string
 	hidden time.Duration
+	atOnce int // messages made visible at once
 
 	held   []heldMessage  // in the order in which they came first
 	known  map[string]int // their places by ID
@@ -202,9 +207,8 @@ func (s *receiving) show(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.hidden)
 	defer cancel()
-	const atOnce = 16
 	var next, hidden atomic.Int64
-	errs := make([]error, atOnce)
+	errs := make([]error, s.atOnce)
 	var group sync.WaitGroup
 	for i := range errs {
 		group.Go(func() {

@@ -35,7 +35,7 @@ const (
 // Source: durabletask 2.9.1, AzureStorageOrchestrationService.cs:805-864.
 func (e *Editor) RemoveMessage(ctx context.Context, queue, body string) error {
 	fail := func(err error) error { return fmt.Errorf("remove a message from queue %s: %w", queue, err) }
-	s := &receiving{client: e.main.queues.NewQueueClient(queue), queue: queue, hidden: removeHidden, known: make(map[string]int)}
+	s := &receiving{client: e.main.queues.NewQueueClient(queue), queue: queue, hidden: removeHidden, known: make(map[string]int), atOnce: 1}
 	at := -1
 	err := s.receive(ctx, func(m schema.QueueMessage, _ error) bool {
 		if at < 0 && m.Text == body {
@@ -53,22 +53,10 @@ func (e *Editor) RemoveMessage(ctx context.Context, queue, body string) error {
 			s.held = slices.Delete(s.held, at, at+1)
 		}
 	}
-	if err = errors.Join(err, s.showInOrder(ctx)); err != nil {
+	if err = errors.Join(err, s.show(ctx)); err != nil {
 		return fail(err)
 	}
 	return nil
-}
-
-// showInOrder makes all messages visible again, each before the next.
-func (s *receiving) showInOrder(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	var failed error
-	for i := range s.held {
-		if err := s.showOne(ctx, &s.held[i]); err != nil && !isGone(err) && failed == nil {
-			failed = fmt.Errorf("a message stays hidden for up to %v: %w", s.hidden, err)
-		}
-	}
-	return failed
 }
 
 // remove deletes a message that is held.
