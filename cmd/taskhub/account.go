@@ -27,6 +27,9 @@ type account struct {
 	// hub's name.
 	from    string
 	hubFrom settings.Value
+	// setting is the name of the setting that the account came from; empty if it
+	// came from elsewhere.
+	setting string
 	edits   bool // it is there to be changed
 }
 
@@ -99,6 +102,7 @@ func (p place) connect(a *account, app *settings.App) error {
 		if a.config, a.from, err = p.connection(app, app.ConnectionName); err != nil {
 			return err
 		}
+		a.setting = app.ConnectionName.Text
 		return p.connectTracking(a, app)
 	}
 	if err != nil {

@@ -58,6 +58,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			exportCommand(),
 			captureCommand(),
 			restoreCommand(),
+			migrateCommand(),
+			repairCommand(),
 			startNewCommand(),
 			raiseEventCommand(),
 			signalEntityCommand(),

@@ -14,6 +14,7 @@ import (
 	"github.com/taskhub-tools/taskhub/internal/ui"
 	"github.com/taskhub-tools/taskhub/manage"
 	"github.com/taskhub-tools/taskhub/migrate"
+	"github.com/taskhub-tools/taskhub/repair"
 )
 
 // The exit codes of all commands. docs/exit-codes.md explains them.
@@ -131,6 +132,7 @@ func hint(err error) string {
 	var damage *snapshot.DamageError
 	var salvaged *salvageError
 	var source *sourceError
+	var running *repair.RunningError
 	switch {
 	case errors.As(err, &usage):
 		if usage.command == "" {
@@ -144,6 +146,8 @@ func hint(err error) string {
 		case !errors.As(err, &salvaged):
 			return "--salvage reads what is not damaged"
 		}
+	case errors.As(err, &running):
+		return "stop the app and wait a minute; --force goes on all the same"
 	case errors.Is(err, migrate.ErrExists):
 		return "--resume goes on with an interrupted restoration"
 	case errors.Is(err, hub.ErrConflict):

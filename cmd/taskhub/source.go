@@ -53,16 +53,23 @@ const (
 type place struct {
 	*session
 	prefix string
+	// hub is one of the hubs' names, for a command that takes several.
+	hub string
 }
 
-func (s *session) from() place { return place{s, ""} }
-func (s *session) to() place   { return place{s, toPrefix} }
+func (s *session) from() place { return place{session: s} }
+func (s *session) to() place   { return place{session: s, prefix: toPrefix} }
 
 // option, is and value are the name of an option as it is given for this end,
 // whether it was given, and what it says.
 func (p place) option(name string) string { return p.prefix + name }
 func (p place) is(name string) bool       { return p.IsSet(p.option(name)) }
-func (p place) value(name string) string  { return p.String(p.option(name)) }
+func (p place) value(name string) string {
+	if name == optTaskHub && p.hub != "" {
+		return p.hub
+	}
+	return p.String(p.option(name))
+}
 
 // wantsSnapshot reports whether a capture can be this end of the command.
 func (p place) wantsSnapshot() bool {

@@ -67,6 +67,7 @@ var rules = []rule{
 	{folder: "migrate", own: []string{"diff", "hub", "replay", "schema"}, others: []string{"golang.org/x/sync"}},
 	{folder: "manage", own: []string{"hub", "schema"}, others: []string{"go.yaml.in/yaml/v3"}},
 	{folder: "explain", own: []string{"hub", "manage", "replay", "schema", "verify"}},
+	{folder: "repair", own: []string{"hub", "manage", "migrate", "replay", "schema", "verify"}},
 	{folder: "server", own: []string{"export", "hub", "manage", "replay", "schema", "verify"}},
 	{
 		folder: "cmd/taskhub",
