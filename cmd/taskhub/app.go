@@ -34,8 +34,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage: "look into Durable Functions task hubs, and operate them, without running them",
 		Description: "A task hub is what Durable Functions keeps in Azure Storage: tables, queues and blobs.\n" +
 			"taskhub reads hubs in storage accounts, and captures of hubs, which are files that end in\n" +
-			".taskhub. Commands that change a hub show what they would do and ask before they do it; no other\n" +
-			"command changes or creates anything in an account.\n\n" +
+			".taskhub. Commands that change a hub show what they would do and ask before they do it, and serve\n" +
+			"lets its clients change one unless it is told not to; no other command changes or creates anything\n" +
+			"in an account.\n\n" +
 			"\"taskhub COMMAND --help\" explains a command, with examples and its exit codes.",
 		Version:   version(),
 		Writer:    stdout,
@@ -71,6 +72,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			setCustomStatusCommand(),
 			purgeHistoryCommand(),
 			deleteTaskHubCommand(),
+			serveCommand(),
 		},
 		Action:                    rootAction,
 		OnUsageError:              onUsageError,

@@ -84,6 +84,7 @@ func TestJSONDocument(t *testing.T) {
 	doc := documented(t)
 	for kind, v := range map[string]any{
 		"export": exportReport{}, "info": infoReport{}, "hub": hubReport{}, "message": messageLine{}, "queue": queueLine{}, "page": pageReport{}, "not-found": notFoundReport{}, "error": messageReport{},
+		"serving": serveReport{},
 	} {
 		if diff := cmp.Diff(structFields(reflect.TypeOf(v), ""), doc[kind]); diff != "" {
 			t.Errorf("docs/json.md, %s (-program +document):\n%s", kind, diff)

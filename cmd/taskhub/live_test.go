@@ -193,7 +193,7 @@ func someInstances(t *testing.T, rec testhub.Recording) []string {
 // besides the hub.
 func readingCommands(t *testing.T) map[string][]string {
 	t.Helper()
-	writing := []string{"help", "restore", "diff", "wait", "wait-idle"} // diff needs two: TestDiffLive; those that wait: TestOperateScripts
+	writing := []string{"help", "restore", "diff", "wait", "wait-idle", "migrate", "repair", "serve"} // diff needs two: TestDiffLive; those that wait: TestOperateScripts; TestMigrateScripts, TestRepairScripts, TestServeAccount
 	commands := map[string][]string{
 		"info": nil, "queues": nil, "hubs": nil, "get-instances": nil, "list-entities": nil,
 		"get-runtime-status": {"--id", "order-1"}, "get-history": {"--id", "order-1"}, "get-entity": {"--id", "@counter@c1"},

@@ -68,7 +68,7 @@ var rules = []rule{
 	{folder: "manage", own: []string{"hub", "schema"}, others: []string{"go.yaml.in/yaml/v3"}},
 	{folder: "explain", own: []string{"hub", "manage", "replay", "schema", "verify"}},
 	{folder: "repair", own: []string{"hub", "manage", "migrate", "replay", "schema", "verify"}},
-	{folder: "server", own: []string{"export", "hub", "manage", "replay", "schema", "verify"}},
+	{folder: "server", own: []string{"explain", "export", "hub", "manage", "replay", "schema", "verify"}},
 	{
 		folder: "cmd/taskhub",
 		own:    []string{anyOwn},
