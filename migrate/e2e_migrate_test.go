@@ -49,7 +49,8 @@ var movedHub = hub.Names{TaskHub: "MovedHub"}
 func (s *source) to(e *testhub.Emulator, change func(*migrate.Options)) migrate.Options {
 	opts := migrate.Options{
 		Names: movedHub, Partitions: 3, Now: s.recorded.Time, Running: stopped,
-		BlobURL: func(container, name string) string { return schema.BlobURL(e.BlobURL, container, name) },
+		AcceptLost: s.Name == "dtfx-2.9.1-backlog", // one queue has 51 messages, of which a peek shows 32
+		BlobURL:    func(container, name string) string { return schema.BlobURL(e.BlobURL, container, name) },
 	}
 	change(&opts)
 	return opts

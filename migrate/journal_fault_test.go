@@ -46,8 +46,9 @@ func TestRunFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		if _, err := migrate.Run(t.Context(), from, w, killing(t, from, new(journalFile))); err != nil {
-			t.Fatal(err)
+		report, err := migrate.Run(t.Context(), from, w, killing(t, from, new(journalFile)))
+		if err != nil {
+			t.Fatalf("%v: %+v", err, report.Differences)
 		}
 		if fault != nil {
 			lines := p.Requests()

@@ -145,7 +145,9 @@ func TestRunRefusesJournals(t *testing.T) {
 		{"an empty journal", func(o *migrate.Options) { o.Journal = new(journalFile).read(t) }, migrate.RefusedNoJournal, "Elsewhere"},
 		{"another hub", func(o *migrate.Options) { o.Names.TaskHub = "Other" }, migrate.RefusedJournal, "target hub Elsewhere and not Other"},
 		{"another account", func(o *migrate.Options) {
-			o.BlobURL = func(container, name string) string { return schema.BlobURL("http://127.0.0.1:1/other", container, name) }
+			o.BlobURL = func(container, name string) string {
+				return schema.BlobURL("http://127.0.0.1:1/other", container, name)
+			}
 		}, migrate.RefusedJournal, "http://127.0.0.1:1/account/elsewhere-largemessages and not http://127.0.0.1:1/other/elsewhere-largemessages"},
 		{"another count", func(o *migrate.Options) { o.Partitions = 5 }, migrate.RefusedJournal, "partitions 3 and not 5"},
 		{"another manager", func(o *migrate.Options) { o.Manager = migrate.LegacyBlobManager }, migrate.RefusedJournal, "manager table and not legacy-blob"},
@@ -376,7 +378,9 @@ func TestRunQueues(t *testing.T) {
 		},
 		{
 			name: "one is another", always: true, want: "shows 1 messages that were not sent",
-			change: func(m []memoryMessage) []memoryMessage { return append(m[:len(m)-1:len(m)-1], memoryMessage{text: "{}"}) },
+			change: func(m []memoryMessage) []memoryMessage {
+				return append(m[:len(m)-1:len(m)-1], memoryMessage{text: "{}"})
+			},
 		},
 		{
 			name: "one is hidden", always: true, want: "that are due",

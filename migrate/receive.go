@@ -38,6 +38,24 @@ type QueueCount struct {
 	// seen, at most: hidden ones are among them. It is 0 if a peek has shown fewer
 	// than it can, which are all, and for a capture.
 	Receivable int64
+	// Received says that the queue was read whole by Options.Receive.
+	Received bool
+}
+
+// Unseen returns how many messages of control queues may be visible although they
+// were not seen, at most, if they may be events or signals: the tables do not tell
+// of all that was not seen. A work item is never lost with its message.
+func (p *HubPlan) Unseen() int64 {
+	n := int64(0)
+	for _, q := range p.Queues {
+		if q.Queue != p.From.WorkItemQueue() && !q.Received && q.Seen == maxPeek {
+			n += max(0, q.Messages-q.Seen)
+		}
+	}
+	if p.Hidden >= 0 {
+		n = min(n, p.Hidden)
+	}
+	return n
 }
 
 // Queues counts what the queues hold.
@@ -47,7 +65,7 @@ func (c *counting) Queues(ctx context.Context) ([]hub.Queue, error) {
 	for i := range queues {
 		n := QueueCount{Queue: queues[i].Name, Messages: queues[i].ApproximateCount}
 		if f, ok := c.m.from.(*frozen); ok {
-			n.Receivable = f.beyond(&queues[i])
+			n.Receivable, n.Received = f.beyond(&queues[i]), f.received[n.Queue]
 		}
 		c.m.plan.Queues = append(c.m.plan.Queues, n)
 	}
@@ -84,7 +102,7 @@ func (f *frozen) beyond(q *hub.Queue) int64 {
 // nothing else stands in the way of the migration.
 func (m *migration) receive(ctx context.Context, dst hub.Reader) error {
 	f, ok := m.from.(*frozen)
-	if !ok || m.opts.Receive == nil || len(m.plan.Refusals) > 0 ||
+	if !ok || m.readOnly || m.opts.Receive == nil || len(m.plan.Refusals) > 0 ||
 		!slices.ContainsFunc(f.queues, func(q hub.Queue) bool { return f.beyond(&q) > 0 }) {
 		return nil
 	}

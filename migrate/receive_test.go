@@ -279,6 +279,30 @@ func TestReceivePlan(t *testing.T) {
 }
 
 // Nothing is received where something else stands in the way.
+// Messages of a control queue beyond a peek may be events. They are not left behind
+// unsaid.
+func TestReceiveNeeded(t *testing.T) {
+	const name = "dtfx-2.9.1-backlog" // 51 messages in one queue, all visible
+	from, _ := receivable(t, name)
+	opts := receiving(t, name, nil)
+	opts.Receive = nil
+	// 19 of the messages are not seen. What the tables tell of depends on which.
+	for what, r := range map[string]hub.Reader{"a hub": from, "its capture": testhub.OpenHub(t, name)} {
+		plan, err := migrate.Plan(t.Context(), r, newMemoryTarget(elsewhere, opts.Now), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := plan.Unseen(); len(plan.Refusals) != 1 || plan.Refusals[0].Code != migrate.RefusedUnseen || n != plan.Hidden || n < 1 || n > 19 {
+			t.Errorf("%s: %d messages are unseen, refusals %v; want up to 19 and one", what, n, plan.Refusals)
+		}
+	}
+	opts.Receive = never{t}
+	plan, err := migrate.Plan(t.Context(), from, newMemoryTarget(elsewhere, opts.Now), opts)
+	if err != nil || plan.Refusals != nil {
+		t.Errorf("with a Receiver: refusals %v, error %v", plan.Refusals, err)
+	}
+}
+
 func TestReceiveRefused(t *testing.T) {
 	const name = "dtfx-2.9.1-crashed"
 	for _, tt := range []struct {

@@ -188,6 +188,14 @@ func (m *migrating) migrate(r hub.Reader, dst writable) error {
 		return err
 	}
 	m.opts.Select, m.opts.BlobURL, m.opts.Running = m.choice.selects(), dst.BlobURL, m.running
+	if m.Bool(optReceive) {
+		receiver, err := m.receiver()
+		if err != nil {
+			return err
+		}
+		defer receiver.Close() //nolint:errcheck // nothing is kept back
+		m.opts.Receive = receiver
+	}
 	line := m.progressLine()
 	m.opts.OnProgress = func(p migrate.Progress) { line.update(stepOf(p)) }
 	line.start()
@@ -217,14 +225,6 @@ func (m *migrating) migrate(r hub.Reader, dst writable) error {
 	to, ok := dst.(migrate.Target)
 	if !ok {
 		return errors.New("internal error: the target cannot be written to")
-	}
-	if m.Bool(optReceive) {
-		receiver, err := m.receiver()
-		if err != nil {
-			return err
-		}
-		defer receiver.Close() //nolint:errcheck // nothing is kept back
-		m.opts.Receive = receiver
 	}
 	var err error
 	if m.file, err = createReport(m.String(optReport)); err != nil {

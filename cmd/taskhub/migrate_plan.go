@@ -287,6 +287,7 @@ var remedies = map[migrate.RefusalCode]string{
 	migrate.RefusedNoJournal:  "name the journal of the run that made it with --journal; if there is none, delete the hub with taskhub delete-task-hub and begin anew",
 	migrate.RefusedJournal:    "--resume goes on with an interrupted run, with the same options; for another migration name another file with --journal, or delete this one",
 	migrate.RefusedLost:       "the plan names them; --accept-lost goes on without",
+	migrate.RefusedUnseen:     "--receive-messages reads them all, of a hub in an account; --accept-lost goes on without",
 	migrate.RefusedCutOff:     "choose both ends, as --tree does of sub-orchestrations; --accept-lost goes on without",
 	migrate.RefusedBlob:       "--max-blob allows larger ones",
 	migrate.RefusedDelay:      "is the clock of this machine right?",

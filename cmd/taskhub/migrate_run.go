@@ -128,7 +128,7 @@ func (m *migrating) ended(r *migrate.Report, err error) error {
 	} else if told := m.tellEnd(doc); told != nil {
 		return told
 	}
-	if left := r.Plan.LostItems + r.Plan.CutOffItems + r.Plan.Left + int64(len(r.Plan.Unreadable)); err == nil && left > 0 {
+	if left := r.Plan.LostItems + r.Plan.Unseen() + r.Plan.CutOffItems + r.Plan.Left + int64(len(r.Plan.Unreadable)); err == nil && left > 0 {
 		return &skippedError{"done, but " + ui.Plural(left, "item", "items") + " of the plan could not be recovered, read or taken along"}
 	}
 	return err

@@ -120,7 +120,7 @@ func TestMigrateInterrupted(t *testing.T) {
 		dir := t.TempDir()
 		args := slices.Concat(capture, toHub(account.Emulator, "Elsewhere", "--concurrency", "2", "--yes", "--report", "report.jsonl"), format)
 		got, _ := runMigrateStopped(t, bin, dir, account, os.Interrupt, args...)
-		text := regexp.MustCompile(`\nstopped after \d+s, with .* written; the same command with --resume goes on\ntaskhub: interrupted\n$`)
+		text := regexp.MustCompile(`\nstopped after [\dms ]+, with .* written; the same command with --resume goes on\ntaskhub: interrupted\n$`)
 		if format != nil {
 			text = regexp.MustCompile(`^{"type":"error","message":"interrupted","code":130}\n$`)
 			if _, doc := documents(t, got.stdout); doc["outcome"] != "interrupted" {

@@ -346,7 +346,7 @@ func TestMigrateDiffers(t *testing.T) {
 	p.Inject(testhub.Fault{Kind: testhub.Status, Status: 400, Match: "DELETE /" + e.Account + "/elsewhere-control-00/messages"})
 	first := append(args[:2:2], toHub(&p.Emulator, "Elsewhere", "--yes", "--report", "report.jsonl")...)
 	got := runMigrateIn(t, dir, first...)
-	if got.code != exitFailed || !regexp.MustCompile(`\nstopped after \d+s, with .* written; `).MatchString(got.stderr) || !strings.Contains(got.stderr, "the same command with --resume goes on\n") {
+	if got.code != exitFailed || !regexp.MustCompile(`\nstopped after [\dms ]+, with .* written; `).MatchString(got.stderr) || !strings.Contains(got.stderr, "the same command with --resume goes on\n") {
 		t.Fatalf("%+v", got)
 	}
 	if report, err := os.ReadFile(filepath.Join(dir, "report.jsonl")); err != nil || !strings.Contains(string(report), `"outcome":"failed"`) {

@@ -279,7 +279,7 @@ func TestReceiveSlowly(t *testing.T) {
 	guard := &onlyReceives{t: t}
 	r := openReceiver(t, config(t, e), names, guard)
 	var got []string
-	for m, err := range r.ReceiveMessages(t.Context(), queue, time.Second) {
+	for m, err := range r.ReceiveMessages(t.Context(), queue, 4*time.Second) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,7 @@ type bodyPolicy struct{}
 
 // Do implements [policy.Policy].
 func (bodyPolicy) Do(req *policy.Request) (*http.Response, error) {
-	if c, _ := req.Raw().Context().Value(callKey{}).(*call); c != nil && c.body != nil {
+	if c, _ := req.Raw().Context().Value(callKey{}).(*call); c != nil && c.bodyType != "" {
 		if err := req.SetBody(streaming.NopCloser(bytes.NewReader(c.body)), c.bodyType); err != nil {
 			return nil, err
 		}

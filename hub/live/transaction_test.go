@@ -139,3 +139,38 @@ func TestPutRowsLarge(t *testing.T) {
 		t.Errorf("transactions (-want +got): %s", diff)
 	}
 }
+
+// Long text arrives in pieces, which may end in the middle of a character.
+func TestPutRowsPieces(t *testing.T) {
+	w, err := live.OpenWriter(t.Context(), config(t, testhub.Azurite(t)), hub.Names{TaskHub: "Pieces"}, live.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.CreateTable(t.Context(), hub.History); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("€", 15_000) + strings.Repeat("😀", 5_000)
+	for n := range 60 {
+		rows := []schema.Row{{PartitionKey: fmt.Sprintf("%02d", n), RowKey: "a"}, {PartitionKey: fmt.Sprintf("%02d", n), RowKey: "b"}}
+		for i := range rows {
+			rows[i].Set("Result", schema.String(text))
+		}
+		if err := w.PutRows(t.Context(), hub.History, rows[:1+n%2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	for row, err := range w.Rows(t.Context(), hub.History, hub.Keys{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if got, _ := row.Get("Result").Text(); got != text {
+			t.Errorf("row %s/%s: the text has %d bytes, want %d, and %d characters that were lost", row.PartitionKey, row.RowKey, len(got), len(text), strings.Count(got, "\ufffd"))
+		}
+	}
+	if n != 90 {
+		t.Errorf("there are %d rows, want 90", n)
+	}
+}

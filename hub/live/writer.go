@@ -173,7 +173,11 @@ func (w *Writer) addRows(ctx context.Context, table hub.Table, rows []schema.Row
 // PutBlob implements [hub.Writer].
 func (w *Writer) PutBlob(ctx context.Context, b hub.Blob, data []byte) error {
 	var c call
-	opts := &blockblob.UploadBufferOptions{Metadata: make(map[string]*string, len(b.Metadata))}
+	// A larger one takes several requests, which must not be about c at once.
+	opts := &blockblob.UploadBufferOptions{Metadata: make(map[string]*string, len(b.Metadata)), Concurrency: 1}
+	if len(data) <= blockblob.MaxUploadBlobBytes {
+		c.body = data
+	}
 	for k, v := range b.Metadata {
 		opts.Metadata[k] = to.Ptr(v)
 	}

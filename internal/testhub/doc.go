@@ -6,6 +6,8 @@
 // installs them. Where they are missing a test that needs them is skipped, or
 // fails if REQUIRE_NODE_TESTS is 1.
 //
+// [JavaScriptClient] calls what we serve with the official client, from npm as well.
+//
 // [StartBrowser] drives a Chromium that the system has, with playwright-core from
 // npm. Where there is none a test is skipped, or fails if REQUIRE_BROWSER_TESTS is 1.
 //
