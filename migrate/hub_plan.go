@@ -227,10 +227,10 @@ func Plan(ctx context.Context, src, dst hub.Reader, opts Options) (*HubPlan, err
 // migration is one run of [Plan] or [Run].
 type migration struct {
 	opts     Options
-	readOnly bool // nothing is received
-	from   hub.Reader // whose messages do not change
-	source hub.Info
-	began  time.Time
+	readOnly bool       // nothing is received
+	from     hub.Reader // whose messages do not change
+	source   hub.Info
+	began    time.Time
 
 	plan      HubPlan
 	selection *selection // nil if all instances move
