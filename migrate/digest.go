@@ -346,7 +346,12 @@ func (s sentMessages) add(o *outgoing) {
 	s[o.queue] = append(s[o.queue], sentMessage{sha256.Sum256(line), bodySum(o.body), o.due})
 }
 
+// bodySum takes all line breaks for the same, as the XML does in which the service
+// gives out messages.
 func bodySum(body string) [16]byte {
+	if strings.Contains(body, "\r") {
+		body = strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\r", "\n")
+	}
 	sum := sha256.Sum256([]byte(body))
 	return [16]byte(sum[:16])
 }

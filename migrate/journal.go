@@ -54,7 +54,7 @@ const maxJournalLine = 64 << 10
 
 // ReadJournal reads what earlier runs have left: nothing for a new journal. [Run]
 // calls open when it is about to write the first line, and closes the file at its
-// end.
+// end; [Plan] only needs what was read.
 //
 // It returns ErrNoJournal, or the error of r. Memory is that of a line of at most
 // 64 KiB, and the names of the blobs that were made for messages.
