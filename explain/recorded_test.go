@@ -36,66 +36,45 @@ func (m *recordedMessage) String() string {
 // recordedMessages returns all messages of a recording; nil if it has none.
 func recordedMessages(t *testing.T, r hub.Reader, recording string) []*recordedMessage {
 	t.Helper()
-	info, err := r.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := r.Queues(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []*recordedMessage
-	for _, q := range found {
-		peeked := make(map[string]bool)
-		for m, err := range r.Messages(t.Context(), q.Name) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			peeked[m.ID] = true
+	for _, found := range testhub.LoadRecordedMessages(t, r, recording) {
+		target := found.Loaded.TaskMessage.OrchestrationInstance
+		m := &recordedMessage{
+			queue: found.Stored.Queue, id: found.Stored.ID, instanceID: target.InstanceID, executionID: target.ExecutionID.Value,
+			kind: found.Loaded.TaskMessage.Event.Type(), taskID: -1, hidden: found.Hidden,
+			visibleAt: found.Stored.VisibleAt,
 		}
-		for _, stored := range testhub.RecordedMessages(t, recording, q.Name) {
-			loaded, err := hub.LoadMessage(t.Context(), r, info.Names.LargeMessages(), &stored, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			target := loaded.TaskMessage.OrchestrationInstance
-			m := &recordedMessage{
-				queue: q.Name, id: stored.ID, instanceID: target.InstanceID, executionID: target.ExecutionID.Value,
-				kind: loaded.TaskMessage.Event.Type(), taskID: -1, hidden: !peeked[stored.ID],
-				visibleAt: stored.VisibleAt,
-			}
-			// What identifies a message, from the text itself.
-			var raw struct {
-				TaskMessage struct {
-					Event struct {
-						TaskScheduledID, TimerID *int32
-						EventID                  int32
-						Name, Input              string
-						ParentInstance           *struct{ TaskScheduleID int32 }
-					}
+		// What identifies a message, from the text itself.
+		var raw struct {
+			TaskMessage struct {
+				Event struct {
+					TaskScheduledID, TimerID *int32
+					EventID                  int32
+					Name, Input              string
+					ParentInstance           *struct{ TaskScheduleID int32 }
 				}
 			}
-			if err := json.Unmarshal([]byte(loaded.JSON), &raw); err != nil {
-				t.Fatal(err)
-			}
-			e := raw.TaskMessage.Event
-			m.name = e.Name
-			switch {
-			case e.TaskScheduledID != nil:
-				m.taskID = *e.TaskScheduledID
-			case e.TimerID != nil:
-				m.taskID = *e.TimerID
-			case e.ParentInstance != nil:
-				m.taskID = e.ParentInstance.TaskScheduleID
-			case m.kind == schema.TypeTaskScheduled:
-				m.taskID = e.EventID
-			}
-			var request struct{ ID string }
-			if json.Unmarshal([]byte(e.Input), &request) == nil {
-				m.requestID = request.ID
-			}
-			all = append(all, m)
 		}
+		if err := json.Unmarshal([]byte(found.Loaded.JSON), &raw); err != nil {
+			t.Fatal(err)
+		}
+		e := raw.TaskMessage.Event
+		m.name = e.Name
+		switch {
+		case e.TaskScheduledID != nil:
+			m.taskID = *e.TaskScheduledID
+		case e.TimerID != nil:
+			m.taskID = *e.TimerID
+		case e.ParentInstance != nil:
+			m.taskID = e.ParentInstance.TaskScheduleID
+		case m.kind == schema.TypeTaskScheduled:
+			m.taskID = e.EventID
+		}
+		var request struct{ ID string }
+		if json.Unmarshal([]byte(e.Input), &request) == nil {
+			m.requestID = request.ID
+		}
+		all = append(all, m)
 	}
 	return all
 }

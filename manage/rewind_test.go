@@ -16,40 +16,9 @@ import (
 	"github.com/taskhub-tools/taskhub/schema"
 )
 
-// rowDiff lists what differs between two states of a hub, a line for each column,
-// without the times of rows.
+// rowDiff lists what differs between two states of a hub, without the times of rows.
 func rowDiff(before, after hubtest.Content) []string {
-	var lines []string
-	for _, table := range []hub.Table{hub.History, hub.Instances} {
-		old := make(map[string]schema.Row)
-		for _, r := range before.Tables[table] {
-			old[r.PartitionKey+"/"+r.RowKey] = r
-		}
-		for _, r := range after.Tables[table] {
-			key := r.PartitionKey + "/" + r.RowKey
-			o, ok := old[key]
-			if !ok {
-				lines = append(lines, key+" new")
-				continue
-			}
-			delete(old, key)
-			for _, p := range r.Properties {
-				if was := o.Get(p.Name); !was.Equal(p.Value) && p.Name != "LastUpdatedTime" {
-					lines = append(lines, fmt.Sprintf("%s %s: %s -> %s", key, p.Name, was, p.Value))
-				}
-			}
-			for _, p := range o.Properties {
-				if r.Get(p.Name).Type() == schema.Absent {
-					lines = append(lines, key+" "+p.Name+" gone")
-				}
-			}
-		}
-		for key := range old {
-			lines = append(lines, key+" gone")
-		}
-	}
-	slices.Sort(lines)
-	return lines
+	return testhub.RowDiff(before, after, "LastUpdatedTime")
 }
 
 // TestRewindRecorded rewinds instances of recorded hubs whose rewind was not

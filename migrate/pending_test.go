@@ -74,38 +74,17 @@ func identify(t testing.TB, text string) (string, wireMessage) {
 
 func recordedMessages(t testing.TB, r hub.Reader, recording string) []*recordedMessage {
 	t.Helper()
-	info, err := r.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	queues, err := r.Queues(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []*recordedMessage
-	for _, q := range queues {
-		peeked := make(map[string]bool)
-		for m, err := range r.Messages(t.Context(), q.Name) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			peeked[m.ID] = true
+	for _, m := range testhub.LoadRecordedMessages(t, r, recording) {
+		text, _, err := schema.MessageText(m.Stored.Text)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, stored := range testhub.RecordedMessages(t, recording, q.Name) {
-			loaded, err := hub.LoadMessage(t.Context(), r, info.Names.LargeMessages(), &stored, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, _, err := schema.MessageText(stored.Text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			identity, wire := identify(t, loaded.JSON)
-			all = append(all, &recordedMessage{
-				queue: q.Name, id: stored.ID, text: text, json: loaded.JSON, identity: identity, wire: wire, hidden: !peeked[stored.ID],
-				visibleAt: stored.VisibleAt,
-			})
-		}
+		identity, wire := identify(t, m.Loaded.JSON)
+		all = append(all, &recordedMessage{
+			queue: m.Stored.Queue, id: m.Stored.ID, text: text, json: m.Loaded.JSON, identity: identity, wire: wire, hidden: m.Hidden,
+			visibleAt: m.Stored.VisibleAt,
+		})
 	}
 	return all
 }

@@ -43,7 +43,7 @@ func TestApplyDamaged(t *testing.T) {
 			if got := findings(t, e, d.now); len(got) > 0 {
 				t.Errorf("verify still finds %v", got)
 			}
-			for _, line := range rowDiff(base.edit(t).Content(), e.Content()) {
+			for _, line := range testhub.RowDiff(base.edit(t).Content(), e.Content()) {
 				if !slices.ContainsFunc(want.differs, func(p string) bool { return strings.HasPrefix(line, p) }) {
 					t.Errorf("unlike the base: %s", line)
 				}
@@ -83,7 +83,7 @@ func TestApplyDamaged(t *testing.T) {
 			}
 			after := e.Content()
 			mustApply(t, e, redo.file(t), new(undo))
-			if diff := rowDiff(after, e.Content()); len(f.Repairs[0].Writes) > 0 && len(diff) == 0 {
+			if diff := testhub.RowDiff(after, e.Content()); len(f.Repairs[0].Writes) > 0 && len(diff) == 0 {
 				t.Error("what takes the undo back changes no row")
 			}
 			if got := findings(t, e, d.now); len(got) > 0 {

@@ -139,7 +139,7 @@ func TestLive(t *testing.T) {
 				if len(got) > 0 {
 					t.Errorf("verify still finds %v", got)
 				}
-				for _, line := range rowDiff(before, h.state(t)) {
+				for _, line := range testhub.RowDiff(before, h.state(t)) {
 					if id, _, _ := strings.Cut(line, "/"); id != f.Repairs[0].InstanceID {
 						t.Errorf("changed besides: %s", line)
 					}

@@ -199,42 +199,6 @@ func findings(t testing.TB, r hub.Reader, now func() time.Time) []string {
 	return all
 }
 
-// rowDiff lists what differs between two states of a hub, a line for each column.
-// Timestamp and ETag do not count.
-func rowDiff(before, after hubtest.Content) []string {
-	var lines []string
-	for _, table := range []hub.Table{hub.History, hub.Instances} {
-		old := make(map[string]schema.Row)
-		for _, r := range before.Tables[table] {
-			old[r.PartitionKey+"/"+r.RowKey] = r
-		}
-		for _, r := range after.Tables[table] {
-			key := r.PartitionKey + "/" + r.RowKey
-			o, ok := old[key]
-			if !ok {
-				lines = append(lines, key+" new")
-				continue
-			}
-			delete(old, key)
-			for _, p := range r.Properties {
-				if was := o.Get(p.Name); !was.Equal(p.Value) {
-					lines = append(lines, fmt.Sprintf("%s %s: %s -> %s", key, p.Name, was, p.Value))
-				}
-			}
-			for _, p := range o.Properties {
-				if r.Get(p.Name).Type() == schema.Absent {
-					lines = append(lines, key+" "+p.Name+" gone")
-				}
-			}
-		}
-		for key := range old {
-			lines = append(lines, key+" gone")
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
 // messages lists the bodies of all queues, with the number of those that are hidden.
 func messages(c hubtest.Content) []string {
 	var all []string
@@ -262,7 +226,7 @@ func blobs(c hubtest.Content) []string {
 // sameHub reports where two hubs differ in rows, messages and payloads.
 func sameHub(t testing.TB, what string, want, got hubtest.Content) {
 	t.Helper()
-	if d := rowDiff(want, got); len(d) > 0 {
+	if d := testhub.RowDiff(want, got); len(d) > 0 {
 		t.Errorf("%s: rows differ:\n%s", what, strings.Join(d, "\n"))
 	}
 	if d := cmp.Diff(messages(want), messages(got)); d != "" {

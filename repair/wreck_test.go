@@ -98,7 +98,7 @@ func TestWrecked(t *testing.T) {
 						}
 					}
 				}
-				if d := rowDiff(before, e.Content()); len(d) > 0 {
+				if d := testhub.RowDiff(before, e.Content()); len(d) > 0 {
 					t.Errorf("seed %d: rows that are not as they were:\n%s", seed, strings.Join(d, "\n"))
 				}
 				if d := cmp.Diff(messages(before), messages(e.Content())); d != "" && !hidden {

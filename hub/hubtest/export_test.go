@@ -13,12 +13,17 @@ func RunRecorded(t testing.TB, opts Options, open Open) []string {
 	rec := &recorder{TB: t}
 	want := sample(!opts.ServiceValues)
 	s := suite{opts: opts, want: want, open: open, r: open(t, sample(!opts.ServiceValues))}
+	return recorded(rec, checks, func(c check) { c.run(&s, rec) })
+}
+
+// recorded runs checks up to the first that fails and returns what rec has of it.
+func recorded[C any](rec *recorder, checks []C, run func(C)) []string {
 	for _, c := range checks {
 		var wg sync.WaitGroup
 		wg.Add(1)
 		go func() { // Fatal ends the goroutine
 			defer wg.Done()
-			c.run(&s, rec)
+			run(c)
 		}()
 		wg.Wait()
 		if len(rec.failures) > 0 {

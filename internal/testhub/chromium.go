@@ -16,9 +16,8 @@ import (
 
 // Browser is a Chromium. Its requests run one after another.
 type Browser struct {
-	mu    sync.Mutex
-	in    *json.Encoder
-	out   *json.Decoder
+	mu sync.Mutex
+	*dialogue
 	pages int
 }
 
@@ -32,14 +31,7 @@ var browsers = [...]string{"chromium", "chromium-browser", "google-chrome", "goo
 func StartBrowser(t testing.TB) *Browser {
 	t.Helper()
 	const required = "REQUIRE_BROWSER_TESTS"
-	node, err := exec.LookPath("node")
-	if err != nil {
-		unavailable(t, required, "the browser is driven by Node.js: %v", err)
-	}
-	script, err := nodeFile("browser.mjs")
-	if err != nil {
-		unavailable(t, required, "the browser needs the sources of package testhub: %v", err)
-	}
+	node, script := nodeScript(t, required, "the browser", "browser.mjs")
 	program := ""
 	for _, name := range browsers {
 		if path, err := exec.LookPath(name); err == nil {
@@ -56,35 +48,16 @@ func StartBrowser(t testing.TB) *Browser {
 	ctx, kill := context.WithCancel(context.WithoutCancel(t.Context()))
 	cmd := exec.CommandContext(ctx, node, script, program)
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
-	cmd.Stderr = t.Output()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	b := &Browser{dialogue: startDialogue(t, cmd)}
 	t.Cleanup(func() {
-		_ = stdin.Close() // the script ends with its input
+		_ = b.stdin.Close() // the script ends with its input
 		stuck := time.AfterFunc(20*time.Second, kill)
-		_, _ = io.Copy(io.Discard, stdout)
+		_, _ = io.Copy(io.Discard, b.stdout)
 		_ = cmd.Wait() // how it ends says nothing about the test
 		stuck.Stop()
 		kill()
 	})
-
-	b := &Browser{in: json.NewEncoder(stdin), out: json.NewDecoder(stdout)}
-	var hello struct{ Ready, Missing string }
-	if err := b.out.Decode(&hello); err != nil {
-		t.Fatalf("start the browser: %v", err)
-	}
-	if hello.Ready == "" {
-		unavailable(t, required, "the browser does not start, or playwright-core is not installed: run make kit: %s", hello.Missing)
-	}
+	b.greet(t, required, "the browser", "the browser does not start, or playwright-core is not installed: run make kit")
 	return b
 }
 

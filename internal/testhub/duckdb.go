@@ -1,13 +1,9 @@
 package testhub
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 )
@@ -15,9 +11,8 @@ import (
 // Duck is a DuckDB with one in-memory database: a second opinion on the files
 // we write. It is safe for concurrent use; requests run one after another.
 type Duck struct {
-	mu  sync.Mutex
-	in  *json.Encoder
-	out *json.Decoder
+	mu sync.Mutex
+	*dialogue
 }
 
 // Result is the answer to one request, with every value as text.
@@ -53,40 +48,13 @@ func (r Result) Strings(null string) [][]string {
 // installed, and fails it instead if REQUIRE_NODE_TESTS is 1.
 func DuckDB(t testing.TB) *Duck {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		unavailable(t, "REQUIRE_NODE_TESTS", "DuckDB needs Node.js: %v", err)
-	}
-	script, err := nodeFile("duckdb.mjs")
-	if err != nil {
-		unavailable(t, "REQUIRE_NODE_TESTS", "DuckDB needs the sources of package testhub: %v", err)
-	}
-
+	const required = "REQUIRE_NODE_TESTS"
+	node, script := nodeScript(t, required, "DuckDB", "duckdb.mjs")
 	// The context of a test ends just before its cleanup, which kills the process.
 	cmd := exec.CommandContext(t.Context(), node, script)
-	cmd.Stderr = t.Output()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	d := &Duck{dialogue: startDialogue(t, cmd)}
 	t.Cleanup(func() { _ = cmd.Wait() }) // killed: the error says nothing
-
-	d := &Duck{in: json.NewEncoder(stdin), out: json.NewDecoder(stdout)}
-	var hello struct{ Ready, Missing string }
-	if err := d.out.Decode(&hello); err != nil {
-		t.Fatalf("start DuckDB: %v", err)
-	}
-	if hello.Ready == "" {
-		unavailable(t, "REQUIRE_NODE_TESTS",
-			"DuckDB is not installed, run make kit or npm ci in internal/testhub/node: %s", hello.Missing)
-	}
+	d.greet(t, required, "DuckDB", "DuckDB is not installed, run make kit or npm ci in internal/testhub/node")
 	return d
 }
 
@@ -121,26 +89,4 @@ func (d *Duck) Try(sql string) (Result, error) {
 		return Result{}, errors.New(answer.Error)
 	}
 	return answer.Result, nil
-}
-
-// nodeFile returns the path of a file in the folder node beside this source.
-func nodeFile(name string) (string, error) {
-	_, source, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("no source position")
-	}
-	path := filepath.Join(filepath.Dir(source), "node", name)
-	_, err := os.Stat(path)
-	return path, err
-}
-
-// unavailable skips t because something that it needs is not installed, or
-// fails it if the environment variable required says that nothing may be
-// skipped.
-func unavailable(t testing.TB, required, format string, args ...any) {
-	t.Helper()
-	if os.Getenv(required) == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }

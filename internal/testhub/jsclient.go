@@ -25,44 +25,19 @@ type ClientCall struct {
 // installed, and fails it instead if REQUIRE_NODE_TESTS is 1.
 func JavaScriptClient(t testing.TB, binding json.RawMessage, calls string) (made []ClientCall, methods []string) {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		unavailable(t, "REQUIRE_NODE_TESTS", "the JavaScript client needs Node.js: %v", err)
-	}
-	script, err := nodeFile("client.mjs")
-	if err != nil {
-		unavailable(t, "REQUIRE_NODE_TESTS", "the JavaScript client needs the sources of package testhub: %v", err)
-	}
+	const required = "REQUIRE_NODE_TESTS"
+	node, script := nodeScript(t, required, "the JavaScript client", "client.mjs")
 	cmd := exec.CommandContext(t.Context(), node, script)
-	cmd.Stderr = t.Output()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	d := startDialogue(t, cmd)
 	defer func() {
-		_, _ = io.Copy(io.Discard, stdout)
+		_, _ = io.Copy(io.Discard, d.stdout)
 		if err := cmd.Wait(); err != nil && !t.Skipped() {
 			t.Errorf("JavaScript client: %v", err)
 		}
 	}()
-	answers := json.NewDecoder(stdout)
-	var hello struct{ Ready, Missing string }
-	if err := answers.Decode(&hello); err != nil {
-		t.Fatalf("start the JavaScript client: %v", err)
-	}
-	if hello.Ready == "" {
-		unavailable(t, "REQUIRE_NODE_TESTS",
-			"durable-functions is not installed, run make kit or npm ci in internal/testhub/node: %s", hello.Missing)
-	}
+	d.greet(t, required, "the JavaScript client", "durable-functions is not installed, run make kit or npm ci in internal/testhub/node")
 	request := map[string]any{"binding": binding, "calls": calls}
-	if err := json.NewEncoder(stdin).Encode(request); err != nil {
+	if err := d.in.Encode(request); err != nil {
 		t.Fatal(err)
 	}
 	for {
@@ -70,7 +45,7 @@ func JavaScriptClient(t testing.TB, binding json.RawMessage, calls string) (made
 			ClientCall
 			Methods []string
 		}
-		if err := answers.Decode(&answer); err != nil {
+		if err := d.out.Decode(&answer); err != nil {
 			t.Fatalf("JavaScript client: %v after %d calls", err, len(made))
 		}
 		if answer.Methods != nil {

@@ -140,3 +140,42 @@ func RecordedMessages(t testing.TB, name, queue string) []schema.QueueMessage {
 	}
 	return all
 }
+
+// LoadedMessage is a message of a recording, with the one that a wrapper stands for.
+type LoadedMessage struct {
+	Stored schema.QueueMessage
+	Loaded hub.LoadedMessage
+	Hidden bool // a peek did not show it
+}
+
+// LoadRecordedMessages returns all messages of a recording, invisible ones included, by
+// queue and in the order of insertion; nil if it has none. r is its hub.
+func LoadRecordedMessages(t testing.TB, r hub.Reader, recording string) []LoadedMessage {
+	t.Helper()
+	info, err := r.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues, err := r.Queues(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []LoadedMessage
+	for _, q := range queues {
+		peeked := make(map[string]bool)
+		for m, err := range r.Messages(t.Context(), q.Name) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			peeked[m.ID] = true
+		}
+		for _, stored := range RecordedMessages(t, recording, q.Name) {
+			loaded, err := hub.LoadMessage(t.Context(), r, info.Names.LargeMessages(), &stored, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, LoadedMessage{stored, loaded, !peeked[stored.ID]})
+		}
+	}
+	return all
+}
